@@ -1,0 +1,48 @@
+# Every target sets up what it needs: Debian packages (as root or by sudo) and a virtual environment in .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check docs lock setup packages clean
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
+
+demo: packages $(READY)  ## back up, destroy and restore a private MariaDB; shows every table before and after
+	$(BIN)/python -m demo
+
+test: check  ## everything: check, then the tests against real servers
+	@./setup/packages.sh tests
+	$(BIN)/python -m pytest tests --ignore tests/unit
+
+check: setup  ## format, lint, types, import contracts, unit tests, documentation drift
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m pytest tests/unit
+
+docs: setup  ## write docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+lock: setup  ## resolve the dependencies anew into requirements/
+	$(BIN)/python -m pip install -q uv
+	for name in run dev; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    $$([ $$name = dev ] && echo --group dev) pyproject.toml -o requirements/$$name.lock --upgrade; \
+	done
+
+setup: packages $(READY)
+packages:
+	@./setup/packages.sh
+
+$(READY): requirements/dev.lock pyproject.toml setup/venv.sh
+	@./setup/venv.sh $(VENV)
+	@touch $@
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
