@@ -1,0 +1,41 @@
+"""The names of objects below a store's root. Keys are written once and never rewritten.
+
+`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` and, last, `manifest.json`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_CONTAINER = "z_CLOUDDB_BACKUPS"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlace:
+    """Where one backup's objects are."""
+
+    container: str
+    instance_id: str
+    backup_id: str
+
+    @property
+    def prefix(self) -> str:
+        """Ends in a slash, so that no other backup's id can share it."""
+        return f"{instance_prefix(self.container, self.instance_id)}{self.backup_id}/"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.prefix}{MANIFEST}"
+
+    def chunk(self, number: int, suffix: str = ".zst") -> str:
+        """The key of chunk `number`, counted from 0."""
+        return f"{self.prefix}chunk-{number:08d}{suffix}"
+
+
+def container_prefix(container: str) -> str:
+    return f"{container}/"
+
+
+def instance_prefix(container: str, instance_id: str) -> str:
+    return f"{container_prefix(container)}{instance_id}/"

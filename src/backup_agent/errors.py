@@ -1,0 +1,189 @@
+"""Every error an operator can see: a stable code, what happened, and what to do next.
+
+The tree is shallow, and its classes say what the caller does with an error::
+
+    BackupAgentError
+     +-- ConfigError          mend the configuration, start again
+     +-- RejectedError        the request can't be met as asked; nothing was begun
+     |    +-- BusyError       the same request may succeed later
+     +-- InstanceError        the database host is not as it must be
+     +-- EngineError          mariadb-backup (or xtrabackup) failed; the backup is FAILED
+     |    +-- TakeAgainError  the same backup, taken again at once, may well succeed
+     +-- StoreError           the store refused; trying again does not help
+     |    +-- MissingError    no such object
+     |    +-- TransientStoreError  trying again may help
+     +-- IntegrityError       what was read back is not what was written
+     +-- TargetError          the directory of a restore can't be used
+     +-- InterruptedByOperator   a signal or a cancel ended the work
+
+Foreign exceptions (OSError, botocore, PyMySQL) are translated at the edge that meets them, with `raise ... from`.
+Only `cli` maps the classes to exit statuses.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Self
+
+
+class ErrorCode(StrEnum):
+    """The stable codes. `meaning` feeds the reference in docs/reference/errors.md."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    CONFIG_INVALID = "config_invalid", "The configuration file is missing, not TOML, or has unknown or invalid keys."
+
+    INVALID_REQUEST = "invalid_request", "The request itself is wrong: a name, an id or an option."
+    INVALID_MESSAGE = "invalid_message", "The message is not a command this agent understands."
+    WRONG_INSTANCE = "wrong_instance", "The command is for another instance or another account."
+    BACKUP_NOT_FOUND = "backup_not_found", "The store holds no completed backup with this id."
+    BACKUP_ID_IN_USE = "backup_id_in_use", "Another backup with this id exists already."
+    PARENT_NOT_FOUND = "parent_not_found", "The parent of the incremental is not in the store."
+    PARENT_NOT_COMPLETED = "parent_not_completed", "The parent has chunks but no manifest: it failed or still runs."
+    PARENT_FOREIGN = "parent_foreign", "The parent is a backup of another instance or account."
+    NO_PARENT = "no_parent", "An incremental was asked for, but no backup has completed yet."
+    LINEAGE_CHANGED = "lineage_changed", "The data directory is not the one the parent was taken from."
+    LINEAGE_UNPROVEN = (
+        "lineage_unproven",
+        "The server was restarted since the parent, and no binary log proves its data.",
+    )
+    LSN_BEHIND_PARENT = "lsn_behind_parent", "The server's LSN is lower than the parent's."
+    NONTRANSACTIONAL_REFUSED = "nontransactional_refused", "Tables would be write-locked and the policy is to refuse."
+    GALERA_REFUSED = "galera_refused", "The instance is a Galera node and the configuration does not allow that."
+    INSTANCE_BUSY = "instance_busy", "Another operation holds the lock of the instance."
+
+    DATABASE_UNREACHABLE = "database_unreachable", "The server did not accept a connection."
+    DATABASE_DENIED = "database_denied", "The server refused the user or the password."
+    GRANT_MISSING = "grant_missing", "The database user lacks a privilege the backup needs."
+    DATADIR_UNREADABLE = "datadir_unreadable", "The data directory can't be read by this user, or is not on this host."
+    LOCK_UNUSABLE = "lock_unusable", "The lock file can't be made or locked."
+    LOCK_LOST = "lock_lost", "The lock file was removed or replaced while it was held."
+
+    ENGINE_MISSING = "engine_missing", "The backup engine's binary is not installed or can't be run."
+    ENGINE_VERSION = "engine_version", "The engine's version does not fit the server's or the backup's."
+    ENGINE_FAILED = "engine_failed", "The engine ended without success; its last lines are in the message."
+    ENGINE_REDO_OVERWRITTEN = "engine_redo_overwritten", "The redo log was overwritten before the engine had copied it."
+    ENGINE_CONNECTION_LINGERS = "engine_connection_lingers", "The killed engine's connection stays in the server."
+    DDL_DURING_BACKUP = "ddl_during_backup", "DDL met the backup: the engine gave up, or its copies can't be trusted."
+    STREAM_NOT_EXTRACTABLE = "stream_not_extractable", "The engine said OK, but its stream could not be extracted."
+    LSN_MISMATCH = "lsn_mismatch", "The LSNs the engine reports do not continue the parent's."
+    EXTRACT_FAILED = "extract_failed", "mbstream could not write the files, or wrote others than the manifest lists."
+    PREPARE_FAILED = "prepare_failed", "The engine could not prepare the restored files."
+
+    STORE_URL = "store_url", "The store's URL is of no known kind or lacks a part."
+    STORE_UNREACHABLE = "store_unreachable", "The store did not answer, or answered that it can't now."
+    STORE_DENIED = "store_denied", "The store refused the credentials or the operation."
+    STORE_FULL = "store_full", "The store has no room left, or a quota is reached."
+    STORE_MISSING = "store_missing", "The container or bucket does not exist and may not be made."
+    OBJECT_MISSING = "object_missing", "The store has no object of this name."
+    STORE_FAILED = "store_failed", "The store answered with an error that is none of the above."
+
+    MANIFEST_CORRUPT = "manifest_corrupt", "A manifest is not the one that was written."
+    MANIFEST_FORMAT = "manifest_format", "A manifest was written by a newer version of this program."
+    PARENT_CHANGED = "parent_changed", "The parent's manifest is not the one the incremental was made from."
+    CHUNK_CORRUPT = "chunk_corrupt", "A stored chunk differs from its entry in the manifest."
+    CHUNK_MISSING = "chunk_missing", "A chunk listed in the manifest is not in the store."
+    UPLOAD_CORRUPT = "upload_corrupt", "The store confirmed another digest than the one sent."
+
+    TARGET_NOT_EMPTY = "target_not_empty", "The directory to restore into holds files."
+    TARGET_UNUSABLE = "target_unusable", "The directory to restore into can't be made or written."
+    NO_SPACE = "no_space", "Too little free space for the restore."
+    OWNER_UNKNOWN = "owner_unknown", "The owner asked for is not a user or group of this host, or can't be set."
+
+    INTERRUPTED = "interrupted", "A signal or a cancel ended the operation; what it had stored was removed."
+    OUTPUT_FAILED = "output_failed", "The operation ended well, but its result could not be printed."
+    INTERNAL = "internal", "A fault of this program. Please report it."
+
+
+class BackupAgentError(Exception):
+    """An error with a stable `code`, a `message` saying what happened and a `hint` saying what to do.
+
+    None of the three may contain a secret: they go to logs, events and terminals.
+    """
+
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, code: ErrorCode, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"
+
+    def again(self) -> Self:
+        """A new one of the same content: an exception raised twice keeps the frames of both, and what they hold."""
+        return type(self)(self.code, self.message, self.hint)
+
+
+class ConfigError(BackupAgentError):
+    """The configuration can't be used. Permanent until it is mended."""
+
+    exit_status = 3
+
+
+class RejectedError(BackupAgentError):
+    """The request can't be met as asked; nothing was begun and nothing was left behind."""
+
+    exit_status = 4
+
+
+class BusyError(RejectedError):
+    """Somebody else holds the instance; the same request may succeed later."""
+
+    exit_status = 5
+
+
+class InstanceError(BackupAgentError):
+    """The database server or its host is not as the operation needs it."""
+
+    exit_status = 6
+
+
+class EngineError(BackupAgentError):
+    """The engine failed, or what it delivered was judged unusable."""
+
+    exit_status = 7
+
+
+class TakeAgainError(EngineError):
+    """The backup failed by a passing circumstance (DDL): taking it again may well succeed."""
+
+
+class StoreError(BackupAgentError):
+    """The store refused for good."""
+
+    exit_status = 8
+
+
+class MissingError(StoreError):
+    """The object asked for does not exist."""
+
+
+class TransientStoreError(StoreError):
+    """The store failed in a way that may pass: time-outs, resets, 5xx, throttling, a body that did not arrive whole."""
+
+
+class IntegrityError(BackupAgentError):
+    """What was read back is not what was written. Nothing of it was used."""
+
+    exit_status = 9
+
+
+class TargetError(BackupAgentError):
+    """The directory of a restore can't be used."""
+
+    exit_status = 10
+
+
+class InterruptedByOperator(BackupAgentError):  # noqa: N818 - it is not a fault of anything
+    """The operator (or the platform) ended the work."""
+
+    exit_status = 11
