@@ -1,0 +1,212 @@
+"""What a store on S3 makes of transfers that are cut, lost, delayed or damaged, bare and when it tries again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.errors import (
+    ErrorCode,
+    TransientStoreError,
+)
+from backup_agent.storage.retry import RetryingStore
+from backup_agent.storage.s3 import S3Store
+from tests.contract.line import E503, KEY, LARGE, MIB, SMALL, TIMEOUT_S, Line, failure
+from tests.servers.faultproxy import (
+    altered,
+    answer_lost,
+    answered,
+    download_cut,
+    passed,
+    unanswered,
+    upload_cut,
+)
+from tests.servers.s3 import S3Server
+
+pytestmark = pytest.mark.server
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+def test_an_upload_cut_by_a_reset_leaves_no_object_and_is_sent_again(line: Line, body: bytes) -> None:
+    line.proxy.play(upload_cut(len(body) // 2), upload_cut(len(body) // 2))
+
+    error = failure(lambda: line.faulty.put(KEY, body))
+
+    assert isinstance(error, TransientStoreError)
+    assert error.code is ErrorCode.STORE_UNREACHABLE
+    assert KEY in error.message
+    assert list(line.direct.list("")) == []
+    line.retrying().put(KEY, body)
+    assert line.direct.get(KEY, limit=len(body) + 1) == body
+    assert len(line.retries) == 1
+
+
+def test_an_upload_whose_answer_is_lost_is_sent_again_and_stored_once(line: Line) -> None:
+    line.proxy.play(answer_lost())
+
+    line.retrying().put(KEY, LARGE)
+
+    assert [entry.size for entry in line.direct.list("")] == [len(LARGE)]
+    assert len(line.retries) == 1
+
+
+@pytest.mark.parametrize("then", ["close", "reset", "silence"])
+@pytest.mark.parametrize("after", [0, 700, 15 * MIB])
+def test_a_download_cut_short_is_never_a_short_result(line: Line, after: int, then: Any) -> None:
+    line.direct.put(KEY, LARGE)
+    cut = download_cut(after, then=then)
+    line.proxy.play(cut, cut)
+
+    error = failure(lambda: line.faulty.get(KEY, limit=len(LARGE)))
+
+    assert isinstance(error, TransientStoreError)
+    assert error.code is ErrorCode.STORE_UNREACHABLE
+    assert line.retrying().get(KEY, limit=len(LARGE)) == LARGE
+    assert len(line.retries) == 1
+
+
+@pytest.mark.parametrize("then", ["close", "reset", "silence"])
+@pytest.mark.parametrize("after", [0, 200])
+def test_a_listing_cut_short_is_never_an_empty_or_shorter_one(line: Line, after: int, then: Any) -> None:
+    for number in range(3):
+        line.direct.put(f"box/i{number}/b/manifest.json", SMALL)
+    cut = download_cut(after, then=then)
+
+    line.proxy.play(cut)
+    assert isinstance(failure(lambda: list(line.faulty.list("box/"))), TransientStoreError)
+    line.proxy.play(cut)
+    assert isinstance(failure(lambda: list(line.faulty.children("box/"))), TransientStoreError)
+
+    line.proxy.play(cut)
+    assert [entry.key for entry in line.retrying().list("box/")] == [f"box/i{n}/b/manifest.json" for n in range(3)]
+    line.proxy.play(cut)
+    assert list(line.retrying().children("box/")) == ["i0", "i1", "i2"]
+
+
+def test_a_listing_goes_on_where_it_failed(line: Line, s3: S3Server) -> None:
+    options = s3.options(endpoint_url=line.proxy.url)
+    crowded = S3Store("crowded", "", create=False, options=options)
+    line.proxy.play(passed(), passed(), E503)
+    retrying = RetryingStore(crowded, give_up_after=20, cancellation=Cancellation(), on_retry=line.retries.append)
+
+    keys = [entry.key for entry in retrying.list("crowd/chunk-0000")]
+
+    crowded.close()
+    assert len(keys) == 10_000
+    assert keys == sorted(set(keys))
+    assert len(line.retries) == 1
+
+
+def test_passing_refusals_are_tried_again_until_they_pass(line: Line) -> None:
+    line.proxy.play(E503, answered(500, "InternalError"), answered(503, "SlowDown"))
+    line.retrying().put(KEY, LARGE)
+
+    line.proxy.play(answered(429, "TooManyRequests"), answered(502, body=b"<html>bad gateway"))
+    assert line.retrying().get(KEY, limit=len(LARGE)) == LARGE
+
+    line.proxy.play(answered(400, "RequestTimeout"), answered(504, body=b""))
+    line.retrying().delete(KEY)
+
+    line.proxy.play(E503)
+    line.retrying().prepare("box")
+
+    assert list(line.direct.list("")) == []
+    assert [retry.attempt for retry in line.retries] == [1, 2, 3, 1, 2, 1, 2, 1]
+    assert [retry.operation for retry in line.retries] == ["put"] * 3 + ["get"] * 2 + ["delete"] * 2 + ["prepare"]
+
+
+def test_a_store_that_refuses_for_ever_is_given_up_within_the_bound(line: Line) -> None:
+    line.proxy.otherwise = E503
+    began = time.monotonic()
+
+    error = failure(lambda: line.retrying(give_up_after=1.5).put(KEY, LARGE))
+
+    assert time.monotonic() - began < 3
+    assert error.code is ErrorCode.STORE_UNREACHABLE
+    assert "503" in error.message
+    assert "gave up after" in error.message
+    assert len(line.retries) >= 3
+    assert list(line.direct.list("")) == []
+
+
+def test_a_silent_store_is_left_after_the_read_time_out(line: Line) -> None:
+    line.proxy.otherwise = unanswered()
+    for request in (
+        lambda: line.faulty.put(KEY, LARGE),
+        lambda: line.faulty.get(KEY, limit=1),
+        lambda: list(line.faulty.list("")),
+        lambda: line.faulty.delete(KEY),
+        lambda: line.faulty.prepare("box"),
+    ):
+        began = time.monotonic()
+        error = failure(request)
+        assert isinstance(error, TransientStoreError)
+        assert error.code is ErrorCode.STORE_UNREACHABLE
+        assert TIMEOUT_S * 0.9 < time.monotonic() - began < TIMEOUT_S + 3
+
+
+def test_a_store_that_reads_slowly_but_steadily_gets_its_upload(line: Line, s3: S3Server) -> None:
+    options = replace(s3.options(endpoint_url=line.proxy.url), connect_timeout_s=TIMEOUT_S)
+    store = S3Store(line.bucket, "", create=False, options=options)
+    line.proxy.play(passed(upload_rate=len(LARGE) / (3 * TIMEOUT_S)))
+    began = time.monotonic()
+
+    store.put(KEY, LARGE)
+
+    store.close()
+    assert time.monotonic() - began > 2 * TIMEOUT_S
+    assert line.direct.get(KEY, limit=len(LARGE)) == LARGE
+
+
+def test_a_store_that_sends_slowly_but_steadily_is_read_to_the_end(line: Line) -> None:
+    line.direct.put(KEY, LARGE[:MIB])
+    line.proxy.play(passed(download_rate=MIB / (3 * TIMEOUT_S)))
+    began = time.monotonic()
+
+    assert line.faulty.get(KEY, limit=len(LARGE)) == LARGE[:MIB]
+    assert time.monotonic() - began > 2 * TIMEOUT_S
+
+
+def test_an_upload_confirmed_with_another_digest_is_no_success(line: Line) -> None:
+    wrong = altered(ETag='"00000000000000000000000000000000"')
+    line.proxy.play(wrong, wrong)
+
+    error = failure(lambda: line.faulty.put(KEY, SMALL))
+
+    assert isinstance(error, TransientStoreError)
+    assert error.code is ErrorCode.UPLOAD_CORRUPT
+    assert "00000000000000000000000000000000" in error.message
+    line.retrying().put(KEY, SMALL)
+    assert [retry.error.code for retry in line.retries] == [ErrorCode.UPLOAD_CORRUPT]
+
+
+def test_an_upload_confirmed_with_no_digest_is_no_success(line: Line) -> None:
+    line.proxy.play(answered(200, body=b"<html>please log in</html>"))
+
+    assert failure(lambda: line.faulty.put(KEY, SMALL)).code is ErrorCode.UPLOAD_CORRUPT
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": '"00000000000000000000000000000000"', "x-amz-server-side-encryption": "aws:kms"},
+        {"ETag": '"not-an-md5-but-opaque"'},
+    ],
+)
+def test_an_etag_that_is_no_md5_is_not_taken_for_one(line: Line, headers: dict[str, str]) -> None:
+    line.proxy.play(altered(**headers))
+
+    line.faulty.put(KEY, SMALL)
+
+
+def test_an_upload_that_the_store_finds_damaged_is_sent_again(line: Line) -> None:
+    line.proxy.play(answered(400, "BadDigest"))
+
+    line.retrying().put(KEY, LARGE)
+
+    assert [retry.error.code for retry in line.retries] == [ErrorCode.UPLOAD_CORRUPT]
+    assert line.direct.get(KEY, limit=len(LARGE)) == LARGE
