@@ -1,0 +1,1 @@
+"""From bytes to chunks and back: cut, seal, upload; download, unseal, verify."""

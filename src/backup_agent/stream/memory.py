@@ -1,0 +1,73 @@
+"""The bound on memory: raw buffers that are used again and again, and a budget for sealed bytes.
+
+A thread that wants more than there is waits; `close` wakes all of them for good, so that nobody waits for a thread that
+has failed.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+class Closed(Exception):  # noqa: N818 - tells a waiting thread to go home, not that anything failed
+    """The pipeline is being torn down; the reason is with whoever closed it."""
+
+
+class RawBuffers:
+    """At most `count` buffers of `size` bytes, made when first needed."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._size = size
+        self._unmade = count
+        self._free: list[bytearray] = []
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def take(self) -> bytearray:
+        """Waits for a buffer. Raises Closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._free or self._unmade)
+            if self._closed:
+                raise Closed
+            if self._free:
+                return self._free.pop()
+            self._unmade -= 1
+        return bytearray(self._size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        with self._condition:
+            self._free.append(buffer)
+            self._condition.notify()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class Budget:
+    """A number of bytes that may be in use at a time."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def acquire(self, size: int) -> None:
+        """Waits until `size` bytes are free. Raises Closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._left >= size)
+            if self._closed:
+                raise Closed
+            self._left -= size
+
+    def release(self, size: int) -> None:
+        """Gives back `size` bytes; a negative size takes the little that an incompressible frame adds."""
+        with self._condition:
+            self._left += size
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()

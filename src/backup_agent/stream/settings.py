@@ -1,0 +1,25 @@
+"""How chunks are made and moved. Sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    chunk_size: int
+    memory: int
+    """Bound on the chunks in memory, raw and sealed together; at least (2 + threads) chunks."""
+    threads: int
+    transfers: int
+    zstd_level: int
+
+    @property
+    def raw_buffers(self) -> int:
+        """One that fills, and one for each thread that seals."""
+        return 1 + self.threads
+
+    @property
+    def sealed_memory(self) -> int:
+        """What is left for sealed chunks on their way to the store."""
+        return self.memory - self.raw_buffers * self.chunk_size
