@@ -1,0 +1,63 @@
+"""What the agent needs to know of a database instance, and the one lock that every operation on it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from backup_agent.domain.lineage import Lineage
+from backup_agent.domain.manifest import BinlogPosition
+from backup_agent.instance.table_files import TableFile
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look at a running server. Sizes in bytes."""
+
+    version: str
+    datastore: Literal["mariadb", "mysql"]
+    datadir: Path
+    lineage: Lineage
+    lsn: int
+    """Where InnoDB's log ends now."""
+    replica: bool
+    galera: bool
+    data_at_rest_encryption: bool
+    nontransactional_bytes: int
+    """Of MyISAM, non-transactional Aria, CSV and ARCHIVE tables, from the files: write-locked while they are copied."""
+    started: int
+    """When the server was started: seconds since the epoch by its own clock; the same as long as it runs."""
+    datadir_bytes: int
+    """What a full backup will about read."""
+    newest_tablespace: int = 0
+    """The largest id of InnoDB's tablespaces: those made later have larger ones. 0 when it was not asked for."""
+
+
+class Instance(Protocol):
+    """A database server. Each call makes its own connection; calls may come from any thread."""
+
+    def facts(self) -> Facts:
+        """Raises InstanceError: `database_unreachable`, `database_denied`, `grant_missing`, `datadir_unreadable`."""
+        ...
+
+    def missing_grants(self, *, replica: bool) -> tuple[str, ...]:
+        """The privileges that a backup needs and the user lacks, as GRANT names them; empty when all is well."""
+        ...
+
+    def binlog_digest(self, position: BinlogPosition) -> str | None:
+        """A fingerprint (SHA-256, hex) of the binary log's bytes up to `position`: equal as long as the server goes on,
+        another one when its data directory was put back since. None when the file is gone or can't be read.
+        """
+        ...
+
+    def table_files(self, datadir: Path) -> dict[str, TableFile]:
+        """The files of tables outside of InnoDB as they are now, by path below `datadir`.
+
+        Raises InstanceError (`datadir_unreadable`).
+        """
+        ...
+
+    def connections(self) -> frozenset[int]:
+        """The ids of the connections of the agent's database user, the asking one left out."""
+        ...
