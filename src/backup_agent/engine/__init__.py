@@ -1,0 +1,1 @@
+"""The backup engines (mariadb-backup, xtrabackup): the only user of subprocess."""

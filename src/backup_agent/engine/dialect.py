@@ -1,0 +1,24 @@
+"""What differs between mariadb-backup and xtrabackup; everything else they share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup_agent.engine.stages import StageNames
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    name: str
+    binary: str
+    stream_binary: str
+    stream_format: str
+    version: re.Pattern[str]
+    """Finds the version in the output of `--version`."""
+    stages: StageNames
+    apply_log_only: bool
+    """Whether every --prepare but the last needs --apply-log-only."""
+    failures: Sequence[tuple[re.Pattern[str], str]]
+    """Lines of the log that tell a failure's kind: `ddl`, `redo`, `denied`; `error` is only shown."""

@@ -1,0 +1,124 @@
+"""What a backup engine is: something that turns a running server into one stream of bytes, and back into files.
+
+mariadb-backup and xtrabackup are the two. An engine process belongs to the thread that started it: it is killed by the
+kernel (PDEATHSIG) when that thread ends, so it must be started from a thread that outlives it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol, Self
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.domain.lock_window import LockWindow
+from backup_agent.domain.manifest import BinlogPosition, LsnRange
+from backup_agent.domain.state import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class EngineVersion:
+    """`series` is what must be equal between engine, server and backup, such as `10.11`."""
+
+    name: str
+    version: str
+
+    @property
+    def series(self) -> str:
+        return series(self.version)
+
+
+def series(version: str) -> str:
+    """`10.11.6-MariaDB-0+deb12u1` is of the series `10.11`."""
+    return ".".join(version.split("-", maxsplit=1)[0].split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """What one run of the engine is to do. `incremental_lsn` is the parent's `to_lsn`, None for a full backup."""
+
+    datadir: Path
+    incremental_lsn: int | None
+    replica: bool
+    galera: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What the engine says of a backup it ended with success."""
+
+    lsn: LsnRange
+    binlog: BinlogPosition | None
+    locks: LockWindow
+
+
+class EngineRun(Protocol):
+    """One running backup. Leaving the context kills the engine if it still runs and removes its temporary files."""
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """The stream. To be read to its end before `finish`."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """Where the engine is, by its log. Safe from any thread."""
+        ...
+
+    def finish(self) -> EngineReport:
+        """Waits for the end and judges it: exit status 0, `completed OK!` in the last line, LSN file whole.
+
+        Raises EngineError with the last lines of the log (`engine_failed`, `engine_redo_overwritten`), or
+        TakeAgainError (`ddl_during_backup`).
+        """
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL, because mariadb-backup blocks SIGTERM. Idempotent, from any thread; `finish` then raises."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Extraction(Protocol):
+    """One running extraction of a stream into a directory. Leaving the context kills it if it still runs."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Blocks while the extractor is busy. Raises EngineError (`extract_failed`) as soon as it has failed."""
+        ...
+
+    def finish(self) -> None:
+        """Raises EngineError (`extract_failed`) on any line on its stderr: its exit status proves nothing."""
+        ...
+
+    def kill(self) -> None:
+        """From any thread; `write` and `finish` then raise."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Engine(Protocol):
+    def version(self) -> EngineVersion:
+        """Runs the binary to ask. Raises EngineError (`engine_missing`)."""
+        ...
+
+    def start(self, plan: BackupPlan) -> EngineRun:
+        """A backup that begins when its context is entered."""
+        ...
+
+    def extract(self, directory: Path) -> Extraction:
+        """Starts writing a stream's files into `directory`, which exists and is empty."""
+        ...
+
+    def prepare(self, target: Path, incremental: Path | None, *, last: bool, cancellation: Cancellation) -> None:
+        """Makes the files in `target` consistent, or brings them forward by the extracted `incremental`.
+
+        `last` says that nothing follows: the result must be startable. A cancellation kills the process and raises
+        its reason. Raises EngineError (`prepare_failed`).
+        """
+        ...

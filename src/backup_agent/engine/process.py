@@ -1,0 +1,196 @@
+"""One child process of ours: it dies with us, its stderr is always drained, and it is stopped with SIGKILL."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+import structlog
+
+from backup_agent.errors import EngineError, ErrorCode
+
+log = structlog.get_logger(__name__)
+
+_LAUNCHER = Path(__file__).with_name("launch.py")
+_PIPE_BYTES = 1 << 20
+"""The largest pipe an unprivileged process may ask for (/proc/sys/fs/pipe-max-size)."""
+_LAST_LINES = 20
+_OURS = ("BACKUP_AGENT_", "AWS_")
+
+
+class EngineProcess:
+    """Started in its own session, so that a terminal's Ctrl-C reaches only the agent, which then decides.
+
+    `on_line` is called from a thread of this object's with each line of stderr and the monotonic time it was read.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        on_line: Callable[[str, float], None] | None = None,
+        stdin: bool = False,
+        stdout: bool = False,
+        inherit: Sequence[int] = (),
+    ) -> None:
+        self.name = Path(argv[0]).name
+        self._on_line = on_line
+        self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv],
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            pass_fds=tuple(inherit),
+            env=_environment(),
+        )
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                _enlarge(pipe)
+        self._drain = threading.Thread(target=self._read_stderr, name=f"{self.name}-stderr", daemon=True)
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return _present(self._process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        return _present(self._process.stdout)
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of stderr, oldest first."""
+        return tuple(self._last_lines)
+
+    def be_nice(self, niceness: int, ionice: str) -> None:
+        """Lowers the priority. A process that has ended needs none; a kernel that refuses costs no more than that."""
+        try:
+            process = psutil.Process(self.pid)
+            process.nice(max(niceness, process.nice()))
+            if ionice == "idle":
+                process.ionice(psutil.IOPRIO_CLASS_IDLE)
+            elif ionice == "best-effort":
+                process.ionice(psutil.IOPRIO_CLASS_BE, 7)
+        except psutil.NoSuchProcess:
+            return
+        except (psutil.AccessDenied, OSError) as error:
+            log.warning("can't lower the engine's priority", reason=str(error))
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """The exit status, negative for a signal, once stderr has been read to its end."""
+        status = self._process.wait()
+        self._drain.join()
+        return status
+
+    def kill(self) -> None:
+        with self._lock:
+            if self._process.poll() is None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """Kills if need be, waits, and closes the pipes."""
+        self.kill()
+        self._process.wait()
+        self._drain.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                _close(pipe)
+
+    def _read_stderr(self) -> None:
+        pending = b""
+        descriptor = _present(self._process.stderr).fileno()
+        while data := os.read(descriptor, 1 << 16):
+            now = time.monotonic()
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                self._take(line, now)
+            pending = pending[-(1 << 16) :]
+        if pending:
+            self._take(pending, time.monotonic())
+
+    def _take(self, line: bytes, now: float) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        if text:
+            self._last_lines.append(text)
+            if self._on_line is not None:
+                self._on_line(text, now)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what may be a secret: passwords and keys are the agent's business, not the engine's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+
+
+def _present(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        msg = "the process was started without this pipe"
+        raise ValueError(msg)
+    return pipe
+
+
+def _enlarge(pipe: IO[bytes]) -> None:
+    """Fewer wake-ups for the same bytes; a kernel that refuses costs speed only."""
+    try:
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except PermissionError:
+        return
+
+
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except BrokenPipeError:  # a killed reader; what it did not read is lost with it, as meant
+        return
+
+
+def find_binary(name: str) -> str:
+    """The absolute path of a program. Raises EngineError (`engine_missing`)."""
+    path = shutil.which(name)
+    if path is None:
+        raise EngineError(
+            ErrorCode.ENGINE_MISSING,
+            f"{name} is not installed, or not in PATH, or not executable",
+            "Install it (Debian: apt-get install mariadb-backup), or set engine.binary and engine.stream_binary.",
+        )
+    return path
+
+
+def run(argv: Sequence[str]) -> str:
+    """Runs a short command and returns its output, stdout then stderr. Raises EngineError (`engine_missing`)."""
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            check=False,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=_environment(),
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineError(
+            ErrorCode.ENGINE_MISSING, f"{argv[0]} can't be run: {error}", "Reinstall the package it comes from."
+        ) from error
+    return done.stdout + done.stderr
