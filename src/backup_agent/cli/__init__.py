@@ -1,0 +1,62 @@
+"""The command line: one file per command."""
+
+from __future__ import annotations
+
+import signal
+
+import typer
+
+from backup_agent import __version__
+from backup_agent.cli.config_check import config_check
+from backup_agent.cli.list import list_backups
+from backup_agent.cli.restore import restore
+from backup_agent.cli.run_once import run_once
+from backup_agent.cli.show import show
+from backup_agent.cli.signals import SIGNALS
+
+app = typer.Typer(
+    name="backup-agent",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Back up a MariaDB or MySQL instance to S3 or a directory, full or incremental, and restore it.",
+)
+config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        typer.echo(f"backup-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),  # noqa: FBT001 - an option
+) -> None:
+    del version
+
+
+app.command("run-once")(run_once)
+app.command("list")(list_backups)
+app.command("show")(show)
+app.command("restore")(restore)
+config.command("check")(config_check)
+app.add_typer(config, name="config")
+
+
+def main() -> None:
+    """The console script.
+
+    A signal that comes before a command heeds it ends the process, without a traceback; one that comes when all is done
+    does not change the exit status any more.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        app()
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)

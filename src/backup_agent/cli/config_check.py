@@ -1,0 +1,54 @@
+"""`backup-agent config check`: is everything there that a backup needs?"""
+
+from __future__ import annotations
+
+import typer
+
+from backup_agent.app import wire
+from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from backup_agent.cli.output import print_json
+from backup_agent.cli.session import session
+from backup_agent.operations.check import check
+from backup_agent.report.log import LogReporter
+
+
+def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+    """Check the configuration, the store, the database and its grants, the engine and the lock.
+
+    Writes, reads and deletes a small object in the store; changes nothing else. Ends with the status of the first
+    failure.
+
+    \b
+    Examples:
+      backup-agent config check
+      backup-agent config check --config /etc/backup-agent/shop.toml --json
+    """
+    with session(config, json=json) as state:
+        findings = []
+        if not json:
+            typer.echo(f"ok      config    {config}")
+        for finding in check(wire(state.config, LogReporter()), state.cancellation):
+            state.cancellation.check()
+            findings.append(finding)
+            if not json:
+                typer.echo(f"{'FAILED' if finding.error else 'ok':<7} {finding.subject:<9} {finding.detail}")
+                if finding.error:
+                    typer.echo(f"{'':<18}{finding.error.hint} [{finding.error.code}]")
+        if json:
+            print_json(
+                {
+                    "checks": [
+                        {
+                            "subject": finding.subject,
+                            "ok": finding.error is None,
+                            "detail": finding.detail,
+                            "code": finding.error.code.value if finding.error else None,
+                            "hint": finding.error.hint if finding.error else None,
+                        }
+                        for finding in findings
+                    ]
+                }
+            )
+        failed = [finding.error for finding in findings if finding.error]
+        if failed:
+            raise typer.Exit(failed[0].exit_status)

@@ -1,0 +1,75 @@
+"""`backup-agent list`: the backups in the store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from backup_agent.app import wire
+from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from backup_agent.cli.output import print_json, print_table, size_text
+from backup_agent.cli.session import say, session
+from backup_agent.domain import resource
+from backup_agent.domain.ids import is_uuid
+from backup_agent.domain.manifest import SealedManifest
+from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
+from backup_agent.operations.catalogue import Catalogue
+from backup_agent.report.log import LogReporter
+
+
+def list_backups(
+    config: ConfigOption = DEFAULT_CONFIG,
+    instance: Annotated[
+        str | None,
+        typer.Option("--instance", metavar="ID", help="Another instance than the configured one, also one long gone."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the completed backups of the instance, newest first, from the store alone.
+
+    Ends with status 9 when a manifest can't be trusted; the others are listed all the same.
+
+    \b
+    Examples:
+      backup-agent list
+      backup-agent list --json | jq -r '.backups[0].id'
+    """
+    with session(config, json=json) as state:
+        services = wire(state.config, LogReporter())
+        instance_id = instance or services.policy.instance_id
+        if not is_uuid(instance_id):
+            raise RejectedError(ErrorCode.INVALID_REQUEST, f"{instance_id!r} is not an instance id", "Give a UUID.")
+        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
+        good, bad = catalogue.backups(instance_id)
+        state.cancellation.check()
+        if json:
+            backups = [resource.of_completed(one, catalogue.location(instance_id, one.manifest.id)) for one in good]
+            unreadable = [{"id": one.backup_id, "error": one.error.message} for one in bad]
+            print_json({"backups": backups, "unreadable": unreadable})
+        else:
+            _print(good)
+            if not good and not bad:
+                typer.echo(f"There is no backup of instance {instance_id} in {catalogue.store.url}.", err=True)
+        for one in bad:
+            say(one.error, terminal=state.terminal)
+        if bad:
+            raise typer.Exit(IntegrityError.exit_status)
+
+
+def _print(backups: list[SealedManifest]) -> None:
+    print_table(
+        ("ID", "TYPE", "PARENT", "FINISHED", "SIZE", "RAW", "NAME"),
+        [
+            (
+                one.manifest.id,
+                one.manifest.type.value,
+                one.manifest.parent.id[:8] if one.manifest.parent else "-",
+                one.manifest.finished[:19],
+                size_text(one.manifest.totals.stored_size),
+                size_text(one.manifest.totals.raw_size),
+                one.manifest.name,
+            )
+            for one in backups
+        ],
+    )

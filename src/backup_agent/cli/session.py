@@ -1,0 +1,84 @@
+"""What surrounds every command: configuration, logs, signals, and the one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import typer
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.cli import logs
+from backup_agent.cli.signals import heeded
+from backup_agent.config import Config, load
+from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperator
+
+log = structlog.get_logger(__name__)
+
+INTERNAL_ERROR = 1
+BROKEN_PIPE = 128 + signal.SIGPIPE
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    config: Config
+    json: bool
+    terminal: bool
+    """Whether a person reads standard error: progress bars and readable logs."""
+    cancellation: Cancellation
+    """Cancelled by the first signal."""
+    hurry: Cancellation
+    """Cancelled by the second signal: clean-up is cut short."""
+
+
+@contextmanager
+def session(config_file: Path, *, json: bool) -> Iterator[Session]:
+    """Ends the process with the exit status of what was raised, after saying it on standard error."""
+    terminal = sys.stderr.isatty() and not json
+    logs.configure("info", readable=terminal)
+    received: Sequence[int] = ()
+    try:
+        config = load(config_file)
+        logs.configure(config.log.level, readable=terminal)
+        state = Session(config, json, terminal, Cancellation(), Cancellation())
+        with heeded(state.cancellation, state.hurry) as received:
+            yield state
+    except BackupAgentError as error:
+        say(error, terminal=terminal)
+        interrupted = isinstance(error, InterruptedByOperator) and received
+        raise typer.Exit(128 + received[0] if interrupted else error.exit_status) from error
+    except (typer.Exit, SystemExit):
+        raise
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the interpreter flushes it once more at its end
+        raise typer.Exit(BROKEN_PIPE) from None
+    except Exception as error:
+        log.exception("internal error", code=ErrorCode.INTERNAL)
+        raise typer.Exit(INTERNAL_ERROR) from error
+
+
+def say(error: BackupAgentError, *, terminal: bool) -> None:
+    """An error with its code and its hint: two lines for a person, a JSON line otherwise."""
+    if terminal:
+        with suppress(OSError):  # the terminal is gone; the exit status still tells
+            typer.echo(f"error: {error}\n hint: {error.hint}", err=True)
+    else:
+        log.error(error.message, code=error.code.value, hint=error.hint)
+
+
+def tell_peak_memory() -> None:
+    """What this process took at most, the engine not counted.
+
+    Not by getrusage, whose figure a process inherits from the one that started it.
+    """
+    status = Path("/proc/self/status").read_text("utf-8")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    log.info("peak memory", agent_bytes=int(peak.split()[1]) * 1024)

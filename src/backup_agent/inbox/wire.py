@@ -1,0 +1,72 @@
+"""How commands travel: JSON CloudEvents 1.0 in structured mode; the same bytes from the queue and by `--message`.
+
+What it does not do: decide whether the command may be carried out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from backup_agent.domain.command import CreateBackup
+from backup_agent.domain.validation import explain
+from backup_agent.errors import ErrorCode, RejectedError
+
+SCHEMA = "urn:backup-agent:command:v1"
+CREATE = "backup.create"
+LIMIT = 1 << 20
+"""Bytes of a message at most; a command has some hundred."""
+
+
+class Envelope(BaseModel):
+    """The CloudEvents attributes; extension attributes are allowed, as the standard has it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    dataschema: Literal["urn:backup-agent:command:v1"]
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: dict[str, Any]
+
+
+def parse_command(body: bytes) -> CreateBackup:
+    """Raises RejectedError (`invalid_message`) saying what is wrong and where; never with the message's content."""
+    if len(body) > LIMIT:
+        raise _invalid(f"it has more than {LIMIT} bytes")
+    try:
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _invalid(f"it is not JSON in UTF-8: {type(error).__name__}") from error
+    try:
+        envelope = Envelope.model_validate(document)
+    except ValidationError as error:
+        raise _invalid(explain(error, "the message")) from error
+    if envelope.type != CREATE:
+        raise _invalid(f"its type is {envelope.type[:64]!r}; this program carries out {CREATE!r}")
+    try:
+        return CreateBackup.model_validate_json(json.dumps(envelope.data))
+    except RecursionError as error:
+        raise _invalid("its data is nested too deeply") from error
+    except ValidationError as error:
+        raise _invalid(explain(error, "data", "data")) from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        msg = "a key is given twice"
+        raise ValueError(msg)
+    return result
+
+
+def _invalid(why: str) -> RejectedError:
+    return RejectedError(
+        ErrorCode.INVALID_MESSAGE,
+        f"the message is not a command this agent understands: {why}",
+        "Send a CloudEvents 1.0 JSON message as docs/messages.md shows it.",
+    )

@@ -1,0 +1,213 @@
+"""Takes one backup: admitted, taken, committed by its manifest; or refused or failed, leaving nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.domain import lineage, manifest, resource
+from backup_agent.domain.command import BackupRequest, CreateBackup
+from backup_agent.domain.layout import BackupPlace
+from backup_agent.domain.manifest import BackupType, Compression, EngineFacts, Manifest, Parent, SealedManifest
+from backup_agent.domain.state import Phase
+from backup_agent.engine.interface import EngineVersion
+from backup_agent.errors import (
+    BackupAgentError,
+    ErrorCode,
+    InstanceError,
+    MissingError,
+    RejectedError,
+    TakeAgainError,
+)
+from backup_agent.instance.interface import Facts
+from backup_agent.operations import admission
+from backup_agent.operations.attempt import Taken, take
+from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objects
+from backup_agent.operations.clock import timestamp
+from backup_agent.operations.confirmation import confirm
+from backup_agent.operations.continuity import check_continuity
+from backup_agent.operations.services import CLEANUP_SECONDS, Services
+from backup_agent.operations.telling import Teller
+from backup_agent.storage.interface import Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What was known when the backup was let in."""
+
+    facts: Facts
+    engine: EngineVersion
+    parent: SealedManifest | None
+
+
+def create_backup(
+    command: CreateBackup, services: Services, cancellation: Cancellation, hurry: Cancellation
+) -> dict[str, Any]:
+    """The resource of the completed backup. `hurry` cuts the clean-up after a failure short.
+
+    A command whose backup is in the store already is answered with that backup. Raises BackupAgentError; its event
+    has then been published and its objects removed.
+    """
+    request = command.backup
+    started = timestamp(services.clock.now())
+    teller = Teller(request, started, services.reporter, services.clock)
+    try:
+        admission.check_addressee(request, services.policy)
+        with services.lock("backup", request.id, cancellation):
+            catalogue = Catalogue(services.connect_store(cancellation, None), command.container or services.container)
+            catalogue.store.prepare(catalogue.container)
+            if (existing := _existing(request, catalogue)) is not None:
+                return resource.of_completed(existing, catalogue.location(request.instance_id, request.id))
+            admitted = _admit(request, catalogue, services, teller)
+            teller.started()
+            place = catalogue.place(request.instance_id, request.id)
+            cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
+            with leaving_nothing_behind(cleaner, place):
+                taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
+                described = _describe(request, started, admitted, taken, services)
+                teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
+                confirm(catalogue, described, admitted.parent)
+                cancellation.check()
+                sealed = _commit(described, place, catalogue.store)
+    except BackupAgentError as error:
+        teller.failed(error)
+        raise
+    except Exception as error:
+        teller.failed(
+            BackupAgentError(ErrorCode.INTERNAL, f"internal error: {type(error).__name__}", "Please report it.")
+        )
+        raise
+    backup = resource.of_completed(sealed, catalogue.location(request.instance_id, request.id))
+    totals = sealed.manifest.totals
+    teller.completed(backup, totals.raw_size, totals.stored_size, sealed.manifest.locks)
+    return backup
+
+
+def _existing(request: BackupRequest, catalogue: Catalogue) -> SealedManifest | None:
+    """The backup itself when the same command has come before; its leftovers, if it failed then, are overwritten."""
+    try:
+        sealed = catalogue.load(request.instance_id, request.id)
+    except MissingError:
+        return None
+    found = sealed.manifest
+    parent_id = found.parent.id if found.parent else None
+    same_parent = parent_id is not None if request.incremental else parent_id == request.parent_id
+    if (found.name, found.description) != (request.name, request.description) or not same_parent:
+        raise RejectedError(
+            ErrorCode.BACKUP_ID_IN_USE,
+            f"another backup {request.id} exists already: {found.type.value} {found.name!r}",
+            "Give the new backup an id of its own.",
+        )
+    log.info("backup exists already", backup_id=found.id)
+    return sealed
+
+
+def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, teller: Teller) -> Admitted:
+    parent = admission.choose_parent(request, catalogue)
+    facts = services.instance.facts()
+    admission.check_grants(services.instance.missing_grants(replica=facts.replica))
+    engine = services.engine.version()
+    admission.check_engine(engine, facts.version)
+    warning = admission.check_instance(facts, services.policy)
+    if parent is not None:
+        check_continuity(
+            parent,
+            facts,
+            engine,
+            services.instance.binlog_digest,
+            allow_unproven=services.policy.allow_unproven_lineage,
+        )
+    else:
+        teller.bytes_expected = facts.datadir_bytes
+    log.info(
+        "backup admitted",
+        backup_id=request.id,
+        parent_id=parent.manifest.id if parent else None,
+        datadir_bytes=facts.datadir_bytes,
+        nontransactional_bytes=facts.nontransactional_bytes,
+        data_at_rest_encryption=facts.data_at_rest_encryption,
+    )
+    teller.accepted()
+    if warning is not None:
+        teller.warn(warning)
+    return Admitted(facts, engine, parent)
+
+
+def _take(
+    place: BackupPlace,
+    admitted: Admitted,
+    services: Services,
+    teller: Teller,
+    cancellation: Cancellation,
+    *,
+    cleaner: Store,
+) -> Taken:
+    attempt = partial(
+        take, services, place, facts=admitted.facts, parent=admitted.parent, teller=teller, cancellation=cancellation
+    )
+    try:
+        taken = attempt()
+    except TakeAgainError as error:
+        teller.warn(f"{error.message}; taking the backup once more")
+        taken = None
+    if taken is None:  # outside of the except clause: the error's frames hold the first attempt's buffers
+        remove_objects(cleaner, place)
+        taken = attempt()
+    changes = lineage.differences(admitted.facts.lineage, taken.lineage)
+    if changes:
+        raise InstanceError(
+            ErrorCode.LINEAGE_CHANGED,
+            f"the data directory was exchanged while it was copied: {'; '.join(changes)}",
+            "Take a full backup once the server has settled.",
+        )
+    return taken
+
+
+def _describe(request: BackupRequest, started: str, admitted: Admitted, taken: Taken, services: Services) -> Manifest:
+    facts, parent = admitted.facts, admitted.parent
+    return Manifest(
+        format=manifest.FORMAT,
+        agent_version=services.agent_version,
+        id=request.id,
+        name=request.name,
+        description=request.description,
+        instance_id=request.instance_id,
+        account_id=request.account_id,
+        type=BackupType.INCREMENTAL if parent else BackupType.FULL,
+        parent=Parent(id=parent.manifest.id, manifest_sha256=parent.checksum) if parent else None,
+        lineage=taken.lineage,
+        server_started=facts.started,
+        engine=EngineFacts(
+            name=admitted.engine.name,
+            version=admitted.engine.version,
+            server_version=facts.version,
+            datastore=facts.datastore,
+            data_at_rest_encryption=facts.data_at_rest_encryption,
+        ),
+        lsn=taken.report.lsn,
+        binlog=taken.report.binlog,
+        binlog_digest=taken.binlog_digest,
+        replication_source=taken.replication_source,
+        nontransactional_bytes=facts.nontransactional_bytes,
+        files=taken.files,
+        chunks=taken.uploaded.chunks,
+        totals=taken.uploaded.totals,
+        compression=Compression(algorithm="zstd", level=services.stream.zstd_level),
+        locks=taken.report.locks,
+        started=started,
+        finished=timestamp(services.clock.now()),
+    )
+
+
+def _commit(described: Manifest, place: BackupPlace, store: Store) -> SealedManifest:
+    """From here on the backup exists."""
+    data = manifest.encode(described)
+    store.put(place.manifest, data)
+    return SealedManifest(described, manifest.seal(data))

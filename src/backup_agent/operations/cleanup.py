@@ -1,0 +1,66 @@
+"""Removes what a backup that did not complete has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import structlog
+
+from backup_agent.domain.layout import BackupPlace
+from backup_agent.errors import BackupAgentError, ErrorCode, StoreError
+from backup_agent.storage.interface import Store
+
+log = structlog.get_logger(__name__)
+
+_REMOVERS = 4
+
+
+@contextmanager
+def leaving_nothing_behind(store: Store, place: BackupPlace) -> Iterator[None]:
+    """Removes every object of `place` when the block raises, and whatever a killed attempt left there before it begins.
+
+    The caller holds the instance's lock, so that no live attempt can be met, and has found no manifest. A clean-up that
+    fails is logged, with where the rest is; the block's own error is the one that is raised.
+    """
+    _remove_leftovers(store, place)
+    try:
+        yield
+    except BaseException:
+        log.info("removing what was stored of the failed backup", prefix=place.prefix)
+        try:
+            remove_objects(store, place)
+        except BackupAgentError as error:
+            log.error(  # noqa: TRY400 - the message says it all, a traceback would add nothing
+                "objects of the failed backup remain",
+                prefix=f"{store.url}/{place.prefix}",
+                code=error.code,
+                reason=error.message,
+                hint="They are no backup and never listed. Remove them when the store answers again.",
+            )
+        raise
+
+
+def remove_objects(store: Store, place: BackupPlace) -> None:
+    """The manifest first: without it the rest is no backup, and while it can't be removed the rest must stay."""
+    store.delete(place.manifest)
+    _remove(store, [stored.key for stored in store.list(place.prefix)])
+
+
+def _remove_leftovers(store: Store, place: BackupPlace) -> None:
+    """Never a manifest: a store that denied it a moment ago and lists it now is not to be believed either time."""
+    keys = [stored.key for stored in store.list(place.prefix)]
+    if place.manifest in keys:
+        raise StoreError(
+            ErrorCode.STORE_FAILED,
+            f"{store.url} says that {place.manifest} does not exist, and lists it",
+            "Find out why the store contradicts itself; nothing was changed.",
+        )
+    _remove(store, keys)
+
+
+def _remove(store: Store, keys: list[str]) -> None:
+    with ThreadPoolExecutor(_REMOVERS, "remove") as pool:
+        for done in [pool.submit(store.delete, key) for key in keys]:
+            done.result()

@@ -1,0 +1,36 @@
+"""What the operations work with; `app` puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.engine.interface import Engine
+from backup_agent.instance.interface import Instance
+from backup_agent.operations.admission import Policy
+from backup_agent.operations.clock import Clock
+from backup_agent.report.interface import Reporter
+from backup_agent.storage.interface import Store
+from backup_agent.stream.settings import StreamSettings
+
+CLEANUP_SECONDS = 60.0
+"""How long the removal of a failed backup's chunks goes on trying."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    agent_version: str
+    policy: Policy
+    container: str
+    """Used where a command names none."""
+    stream: StreamSettings
+    instance: Instance
+    engine: Engine
+    reporter: Reporter
+    clock: Clock
+    lock: Callable[[str, str | None, Cancellation], AbstractContextManager[object]]
+    """The instance's lock, by the name of the command and the backup's id. Raises BusyError; losing it cancels."""
+    connect_store: Callable[[Cancellation, float | None], Store]
+    """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""

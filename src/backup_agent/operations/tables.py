@@ -1,0 +1,107 @@
+"""Whether the tables of a stream are those of the server; what is odd on the server itself is left as it is."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from backup_agent.domain.manifest import File
+from backup_agent.errors import ErrorCode, TakeAgainError
+from backup_agent.instance import aria, myisam
+from backup_agent.instance.table_files import TableFile
+from backup_agent.stream.mbstream_tree import Head
+from backup_agent.stream.tables import DATA, Doubt, split_path
+
+log = structlog.get_logger(__name__)
+
+_SHOWN = 3
+_SHRINK = frozenset({"MYD", "MAD", "CSV", "ARZ"})
+_ARIA_INDEX = "MAI"
+_STATED_SIZES = {"MYI": myisam.stated_size, "MAI": aria.stated_size}
+
+TableFiles = Mapping[str, TableFile]
+
+
+def check_tables(doubts: Sequence[Doubt], datadir: Path) -> None:
+    """Raises TakeAgainError (`ddl_during_backup`) for doubts that the server's own files do not explain.
+
+    A table that lacks a file on the server too, or a file that belongs to no table there, is logged and backed up as
+    it is.
+    """
+    grave: list[Doubt] = []
+    for doubt in doubts:
+        if doubt.by_ddl or not _is_so_at_source(doubt, datadir):
+            grave.append(doubt)
+        else:
+            log.warning("table is not whole on the server", table=doubt.table, reason=doubt.why)
+    if grave:
+        shown = "; ".join(f"{doubt.table}: {doubt.why}" for doubt in grave[:_SHOWN])
+        more = f"; and {len(grave) - _SHOWN} more" if len(grave) > _SHOWN else ""
+        raise TakeAgainError(
+            ErrorCode.DDL_DURING_BACKUP,
+            f"DDL met the backup, and its copies may not be the tables of the server: {shown}{more}",
+            "Take the backup while no MyISAM, Aria, CSV or ARCHIVE tables are created, altered, renamed or dropped.",
+        )
+
+
+def changes(files: Sequence[File], heads: Mapping[str, Head], now: TableFiles) -> list[Doubt]:
+    """The tables that were emptied or rebuilt after they were copied; `now` is a look at the server's files afterwards.
+
+    The engine notices neither TRUNCATE nor OPTIMIZE of a table that it has copied (seen with 10.11.19): its rows would
+    not be those of the binary log position, or Aria's log would not fit its files and make the prepare fail.
+    """
+    found = {}
+    for file in files:
+        if (there := now.get(file.path)) is None:
+            continue
+        table, _, extension = split_path(file.path)
+        if extension in _SHRINK and there.size < file.size:
+            found[table] = Doubt(table, f"{file.path} has shrunk since it was copied", by_ddl=True)
+        elif extension == _ARIA_INDEX and there.rebuilt_at != aria.rebuilt_at(heads[file.path].start):
+            found[table] = Doubt(table, "it was rebuilt after it was copied", by_ddl=True)
+    return list(found.values())
+
+
+def torn(files: Sequence[File], heads: Mapping[str, Head], before: TableFiles, after: TableFiles) -> list[Doubt]:
+    """The tables that were copied while a statement wrote them: the index does not know the size of the data.
+
+    BACKUP STAGE FLUSH should prevent that, but some copies of tables under many short writes were seen so (10.11.19).
+    A table that nobody wrote between two looks at the server's files is as it is there.
+    """
+    sizes = {file.path: file.size for file in files}
+    found = []
+    for path in sizes:
+        table, _, extension = split_path(path)
+        if (stated_size := _STATED_SIZES.get(extension)) is None:
+            continue
+        data = f"{path[:-1]}D"
+        stated = stated_size(heads[path].start)
+        at_rest = all(before.get(name) == after.get(name) for name in (path, data))
+        if stated is not None and stated != sizes.get(data) and not at_rest:
+            found.append(Doubt(table, f"{data} was copied while it was written", by_ddl=True))
+    return found
+
+
+def _is_so_at_source(doubt: Doubt, datadir: Path) -> bool:
+    """The same definition with the same files now means that no DDL came between."""
+    directory = (datadir / doubt.table).parent
+    try:
+        here = {path.name for path in directory.iterdir() if _is_data_of(doubt.table, path.relative_to(datadir))}
+        return here == doubt.files and _checksum(datadir / f"{doubt.table}.frm") == doubt.definition
+    except OSError:
+        return False  # it has changed since, or can't be read: then the stream is not to be trusted
+
+
+def _checksum(definition: Path) -> int | None:
+    try:
+        return zlib.crc32(definition.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _is_data_of(table: str, path: Path) -> bool:
+    owner, _, extension = split_path(str(path))
+    return owner == table and extension in DATA

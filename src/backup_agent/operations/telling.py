@@ -1,0 +1,83 @@
+"""What is told while a backup is made: its events, numbered, and its progress, not too often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backup_agent.domain import resource
+from backup_agent.domain.command import BackupRequest
+from backup_agent.domain.event import BackupEvent, EventError, EventType
+from backup_agent.domain.lock_window import LockWindow
+from backup_agent.domain.state import Phase, State, check_transition
+from backup_agent.errors import BackupAgentError
+from backup_agent.operations.clock import Clock
+from backup_agent.report.interface import Reporter
+
+_PROGRESS_EVERY = 0.5
+"""Seconds between two progress events; receivers that want fewer drop some."""
+
+
+class Teller:
+    """Keeps the state and the sequence number of one backup's events. For the thread that carries out the backup."""
+
+    def __init__(self, request: BackupRequest, created: str, reporter: Reporter, clock: Clock) -> None:
+        self._request = request
+        self._created = created
+        self._reporter = reporter
+        self._clock = clock
+        self._sequence = 0
+        self._state = State.NEW
+        self._last_progress = float("-inf")
+        self._last_phase: Phase | None = None
+        self.bytes_expected: int | None = None
+
+    def accepted(self) -> None:
+        self._publish(EventType.ACCEPTED, backup=self._resource())
+
+    def started(self) -> None:
+        self._go(State.BUILDING)
+        self._publish(EventType.STARTED, phase=Phase.LOCKING, backup=self._resource())
+
+    def warn(self, notice: str) -> None:
+        self._publish(EventType.WARNING, notice=notice)
+
+    def progress(self, phase: Phase, bytes_read: int, bytes_stored: int) -> None:
+        """Cheap to call often: most calls are dropped, changes of phase never."""
+        now = self._clock.monotonic()
+        if phase is self._last_phase and now - self._last_progress < _PROGRESS_EVERY:
+            return
+        self._last_progress, self._last_phase = now, phase
+        self._publish(EventType.PROGRESS, phase=phase, bytes_read=bytes_read, bytes_stored=bytes_stored)
+
+    def completed(self, backup: dict[str, Any], raw_size: int, stored_size: int, lock: LockWindow) -> None:
+        self._go(State.COMPLETED)
+        self._publish(EventType.COMPLETED, bytes_read=raw_size, bytes_stored=stored_size, lock=lock, backup=backup)
+
+    def failed(self, error: BackupAgentError) -> None:
+        """Rejected when nothing was begun, FAILED otherwise."""
+        kind = EventType.REJECTED if self._state is State.NEW else EventType.FAILED
+        self._go(State.FAILED)
+        what = EventError(code=error.code.value, message=error.message, hint=error.hint)
+        backup = {**self._resource(), "error": what.model_dump()}
+        self._publish(kind, error=what, backup=backup)
+
+    def _go(self, state: State) -> None:
+        check_transition(self._state, state)
+        self._state = state
+
+    def _resource(self) -> dict[str, Any]:
+        return resource.of_request(self._request, self._state, self._created.partition(".")[0])
+
+    def _publish(self, kind: EventType, **fields: Any) -> None:  # noqa: ANN401 - the fields of BackupEvent
+        self._sequence += 1
+        self._reporter.publish(
+            BackupEvent(
+                type=kind,
+                backup_id=self._request.id,
+                instance_id=self._request.instance_id,
+                sequence=self._sequence,
+                status=self._state,
+                bytes_expected=self.bytes_expected,
+                **fields,
+            )
+        )

@@ -1,0 +1,1 @@
+"""Events out: to whoever follows a backup."""

@@ -1,0 +1,26 @@
+"""Fixtures shared by all tests. Servers are real and private; a missing one fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.mariadb import PrivateMariaDB, create_agent_user
+
+
+@pytest.fixture
+def mariadb(tmp_path: Path) -> Iterator[PrivateMariaDB]:
+    """A fresh server of this test's own, with the least-privilege user `backup_agent`."""
+    with PrivateMariaDB(tmp_path / "mariadb") as server:
+        create_agent_user(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
+    """One server for all tests that leave it as they found it."""
+    with PrivateMariaDB(tmp_path_factory.mktemp("shared_mariadb")) as server:
+        create_agent_user(server)
+        yield server
