@@ -1,0 +1,98 @@
+"""`config check` names what is amiss, what to do, and fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.agent import Outcome
+from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, without_powers
+from tests.faults.outcomes import refused
+from tests.faults.traces import nothing_left_behind
+from tests.servers.mariadb import PrivateMariaDB, create_agent_user, free_port
+
+pytestmark = pytest.mark.server
+
+SUBJECTS = ["store", "database", "grants", "policy", "engine", "lock"]
+
+
+def failures(outcome: Outcome) -> dict[str, str]:
+    """The code of each check that failed; every one of them must say what happened and what to do."""
+    found = {}
+    for finding in outcome.json["checks"]:
+        assert finding.keys() == {"subject", "ok", "detail", "code", "hint"}
+        assert finding["detail"]
+        assert finding["ok"] == (finding["code"] is None) == (finding["hint"] is None)
+        if not finding["ok"]:
+            found[finding["subject"]] = finding["code"]
+    return found
+
+
+def test_all_is_well_for_the_least_privileged_user(agent: ConfinedAgent, shop: PrivateMariaDB) -> None:
+    with nothing_left_behind(agent, shop):
+        outcome = agent.run("config", "check", "--json")
+        assert (outcome.status, failures(outcome)) == (0, {})
+        assert [finding["subject"] for finding in outcome.json["checks"]] == SUBJECTS
+        told = agent.run("config", "check")
+    assert told.status == 0
+    lines = told.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", subject] for subject in ["config", *SUBJECTS]]
+    assert "mariadb 1" in lines[2]
+    assert str(shop.datadir) in lines[2]
+    assert "fits the server" in lines[5]
+
+
+def test_every_failure_is_found_at_once(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    agent = ConfinedAgent(
+        tmp_path / "agent",
+        shop,
+        password="wrong",
+        extra={
+            **SMALL_CHUNKS,
+            "store": {"url": "s3://bucket", "s3": {"endpoint_url": f"http://127.0.0.1:{free_port()}"}},
+            "engine": {"binary": "/nowhere/mariadb-backup"},
+        },
+    )
+    agent.environment |= {"AWS_ACCESS_KEY_ID": "key-id", "AWS_SECRET_ACCESS_KEY": "key"}
+    with nothing_left_behind(agent):
+        outcome = agent.run("config", "check", "--json")
+        assert failures(outcome) == {
+            "store": "store_unreachable",
+            "database": "database_denied",
+            "engine": "engine_missing",
+        }
+        assert outcome.status == 8
+        told = agent.run("config", "check")
+    assert told.status == 8
+    assert "FAILED  store" in told.stdout
+    assert "[engine_missing]" in told.stdout
+    assert "ok      lock" in told.stdout
+
+
+def test_a_missing_grant_comes_with_its_statement(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    create_agent_user(shop, "lacking")
+    shop.execute("REVOKE RELOAD ON *.* FROM lacking@localhost")
+    outcome = ConfinedAgent(tmp_path / "agent", shop, user="lacking").run("config", "check", "--json")
+    shop.execute("DROP USER lacking@localhost, lacking@127.0.0.1")
+    assert (outcome.status, failures(outcome)) == (6, {"grants": "grant_missing"})
+    (grants,) = (finding for finding in outcome.json["checks"] if finding["subject"] == "grants")
+    assert grants["hint"].startswith("GRANT RELOAD ON *.* TO")
+
+
+def test_a_directory_that_may_not_be_written_is_found(agent: ConfinedAgent) -> None:
+    agent.prefix = without_powers()
+    agent.store.mkdir(mode=0o500)
+    agent.runtime_dir.mkdir(mode=0o500)
+    with nothing_left_behind(agent):
+        outcome = agent.run("config", "check", "--json")
+        assert failures(outcome) == {"store": "store_denied", "lock": "lock_unusable"}
+        assert outcome.status == 8
+
+
+def test_an_invalid_configuration_is_the_only_finding(agent: ConfinedAgent) -> None:
+    agent.with_config("[stream]", "[stream]\nchunk_size = 3")
+    for arguments in (("config", "check"), ("run-once",), ("list",)):
+        refused(agent.run(*arguments), "config_invalid", "config", "stream.chunk_size: Extra inputs are not permitted")
+    agent.config_file.unlink()
+    refused(agent.run("config", "check"), "config_invalid", "config", str(agent.config_file), "No such file")
