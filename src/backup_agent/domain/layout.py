@@ -1,6 +1,7 @@
 """The names of objects below a store's root. Keys are written once and never rewritten.
 
-`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` and, last, `manifest.json`.
+`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed) and, last,
+`manifest.json`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class BackupPlace:
     def manifest(self) -> str:
         return f"{self.prefix}{MANIFEST}"
 
-    def chunk(self, number: int, suffix: str = ".zst") -> str:
+    def chunk(self, number: int, suffix: str) -> str:
         """The key of chunk `number`, counted from 0."""
         return f"{self.prefix}chunk-{number:08d}{suffix}"
 

@@ -87,8 +87,14 @@ class Totals(Frozen):
 
 
 class Compression(Frozen):
-    algorithm: Literal["zstd"]
+    algorithm: Literal["zstd", "none"]
     level: int
+    """Of zstd; 0 with `none`."""
+
+
+def chunk_suffix(compression: Compression) -> str:
+    """What the names of chunks end in."""
+    return ".zst" if compression.algorithm == "zstd" else ""
 
 
 class Manifest(Frozen):
@@ -122,7 +128,7 @@ class Manifest(Frozen):
 
     @property
     def chunk_suffix(self) -> str:
-        return ".zst"
+        return chunk_suffix(self.compression)
 
     @property
     def files_size(self) -> int:

@@ -36,7 +36,7 @@ class Store(Protocol):
         """
         ...
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         """Stores `body` under `key`, whole or not at all: a reader never sees a part of it, also after a crash.
 
         Returns only when the store has confirmed that it holds these very bytes (by a digest it computed itself, or
@@ -69,6 +69,6 @@ class Store(Protocol):
         ...
 
 
-def md5_hex(body: bytes) -> str:
+def md5_hex(body: bytes | bytearray) -> str:
     """What S3 and Swift call an ETag; a transport check, not a security measure."""
     return hashlib.md5(body, usedforsecurity=False).hexdigest()

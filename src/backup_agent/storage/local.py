@@ -58,7 +58,7 @@ class LocalStore:
                 self._directories.settle(directory)
             sweep(directory)
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         check_key(key)
         target = self._root / key
         with translated("put", self._place(key)):
@@ -161,7 +161,7 @@ def _open_unfollowed(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # opening a FIFO would wait for a writer
 
 
-def _write(target: Path, body: bytes) -> None:
+def _write(target: Path, body: bytes | bytearray) -> None:
     """Raises FileNotFoundError when the directory or the temporary file is removed meanwhile."""
     temporary = temporary_name(target)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -71,7 +71,7 @@ class RetryingStore:
     def prepare(self, container: str) -> None:
         self._try("prepare", container, lambda: self._store.prepare(container))
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         self._try("put", key, lambda: self._store.put(key, body))
 
     def get(self, key: str, *, limit: int) -> bytes:

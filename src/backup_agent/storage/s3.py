@@ -61,7 +61,7 @@ class S3Store:
                 raise
             self._create_bucket()
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         check_key(key)
         md5 = md5_hex(body)
         with translated("put", self._place(key)):
@@ -69,7 +69,7 @@ class S3Store:
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._base + key,
-                Body=body,
+                Body=cast("bytes", body),  # a bytearray will do; the stubs do not know
                 ContentMD5=base64.b64encode(bytes.fromhex(md5)).decode("ascii"),
             )
         self._confirm(key, md5, answer)

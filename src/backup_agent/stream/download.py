@@ -62,4 +62,4 @@ def _fetch(store: Store, place: BackupPlace, manifest: Manifest, number: int) ->
             f"{key} is not in the store",
             "The store lost it. Restore another backup, and check the store.",
         ) from error
-    return unseal(data, entry, key)
+    return unseal(data, entry, manifest.compression.algorithm, key)

@@ -23,14 +23,16 @@ class RawBuffers:
         self._condition = threading.Condition()
         self._closed = False
 
-    def take(self) -> bytearray:
-        """Waits for a buffer. Raises Closed."""
+    def take(self, *, within: float) -> bytearray | None:
+        """Waits for a buffer up to `within` seconds. Raises Closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._free or self._unmade)
+            self._condition.wait_for(lambda: self._closed or self._free or self._unmade, within)
             if self._closed:
                 raise Closed
             if self._free:
                 return self._free.pop()
+            if not self._unmade:
+                return None
             self._unmade -= 1
         return bytearray(self._size)
 
@@ -53,16 +55,19 @@ class Budget:
         self._condition = threading.Condition()
         self._closed = False
 
-    def acquire(self, size: int) -> None:
-        """Waits until `size` bytes are free. Raises Closed."""
+    def acquire(self, size: int, *, within: float) -> bool:
+        """Takes `size` bytes, if they are free within so many seconds; whether it did. Raises Closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._left >= size)
+            self._condition.wait_for(lambda: self._closed or self._left >= size, within)
             if self._closed:
                 raise Closed
+            if self._left < size:
+                return False
             self._left -= size
+            return True
 
     def release(self, size: int) -> None:
-        """Gives back `size` bytes; a negative size takes the little that an incompressible frame adds."""
+        """Gives back `size` bytes; a negative size takes more, free or not."""
         with self._condition:
             self._left += size
             self._condition.notify_all()

@@ -1,34 +1,50 @@
 """A chunk's seal: raw bytes in, an independent zstd frame and its entry of the manifest out; and back, verified.
 
 Frames are independent, so chunks seal on as many threads as there are (zstandard and hashlib release the GIL), and
-`cat chunk-* | zstd -dc` gives the stream without this program.
+`cat chunk-* | zstd -dc` gives the stream without this program. With compression `none` a chunk is its raw bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import zstandard
 
-from backup_agent.domain.manifest import Chunk
+from backup_agent.domain.manifest import Chunk, Compression
 from backup_agent.errors import ErrorCode, IntegrityError
 
 
-@dataclass(frozen=True, slots=True)
-class SealedChunk:
-    data: bytes
-    entry: Chunk
+def seal(
+    pieces: Iterable[memoryview], raw_size: int, compression: Compression, write: Callable[[bytes | memoryview], object]
+) -> Chunk:
+    """Passes the sealed bytes of a chunk of `raw_size` bytes to `write` as they come, and returns its entry.
+
+    A zstd frame has its content size and a checksum.
+    """
+    digest = hashlib.sha256()
+    stored = 0
+
+    def put(data: bytes | memoryview) -> None:
+        nonlocal stored
+        digest.update(data)
+        stored += len(data)
+        write(data)
+
+    if compression.algorithm == "none":
+        for piece in pieces:
+            put(piece)
+    else:
+        compressor = zstandard.ZstdCompressor(level=compression.level, write_checksum=True, write_content_size=True)
+        frame = compressor.compressobj(size=raw_size)
+        for piece in pieces:
+            if data := frame.compress(piece):
+                put(data)
+        put(frame.flush())
+    return Chunk(raw_size=raw_size, stored_size=stored, sha256=digest.hexdigest())
 
 
-def seal(raw: memoryview, level: int) -> SealedChunk:
-    """Compresses `raw` at zstd `level` (1 to 19), with a frame checksum."""
-    data = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(raw)
-    entry = Chunk(raw_size=raw.nbytes, stored_size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    return SealedChunk(data, entry)
-
-
-def unseal(data: bytes, entry: Chunk, key: str) -> bytes:
+def unseal(data: bytes, entry: Chunk, algorithm: str, key: str) -> bytes:
     """The raw bytes. Raises IntegrityError (`chunk_corrupt`) unless `data` is exactly what the manifest lists.
 
     The digest is compared before the bytes reach the decompressor.
@@ -37,13 +53,17 @@ def unseal(data: bytes, entry: Chunk, key: str) -> bytes:
         raise corrupt(key, f"it has another size than the {entry.stored_size} bytes it was stored with")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise corrupt(key, "its SHA-256 differs from the manifest's")
-    try:
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.raw_size, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise corrupt(key, f"it can't be decompressed ({error})") from error
+    raw = data if algorithm == "none" else _decompress(data, entry, key)
     if len(raw) != entry.raw_size:
         raise corrupt(key, f"it holds {len(raw)} bytes instead of {entry.raw_size}")
     return raw
+
+
+def _decompress(data: bytes, entry: Chunk, key: str) -> bytes:
+    try:
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.raw_size, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise corrupt(key, f"it can't be decompressed ({error})") from error
 
 
 def corrupt(key: str, why: str) -> IntegrityError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backup_agent.domain.manifest import Compression
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
@@ -12,7 +14,9 @@ class StreamSettings:
     """Bound on the chunks in memory, raw and sealed together; at least (2 + threads) chunks."""
     threads: int
     transfers: int
-    zstd_level: int
+    compression: Compression
+    nice: int = 10
+    """CPU niceness of the threads that seal: what they do can wait, other than the server and the locked engine."""
 
     @property
     def raw_buffers(self) -> int:

@@ -1,35 +1,31 @@
-"""The engine's stream to the store: cut into chunks, judged, sealed and stored in parallel, within bounded memory.
+"""The engine's stream to the store: taken in, cut into chunks, judged, sealed and stored, in bounded memory and disk.
 
-The calling thread reads and cuts; one pool seals; another one stores. What it does not do: write the manifest, retry
-(the store it is given does), or clean up the chunks of a failure.
+    source -> intake -> sealing (pool) -> shipping (pool) -> store
+
+The engine is never kept waiting while it locks tables, as long as there is room in memory or in the spool. What it does
+not do: write the manifest, retry (the store it is given does), or clean up the chunks of a failure.
 """
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, Final
 
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import Chunk, Totals
+from backup_agent.domain.manifest import Chunk, Totals, chunk_suffix
 from backup_agent.storage.interface import Store
+from backup_agent.stream.intake import Activity, Intake, RawChunk
 from backup_agent.stream.memory import Budget, Closed, RawBuffers
-from backup_agent.stream.seal import SealedChunk, seal
+from backup_agent.stream.sealing import Judge, Sealing, be_nice
 from backup_agent.stream.settings import StreamSettings
+from backup_agent.stream.shipping import Shipping
+from backup_agent.stream.spool import Spool
 
-_READ = 1 << 20
-"""Bytes asked of the engine's pipe at a time: what the pipe holds."""
-_TICK = 0.5
-"""Seconds between two calls of `on_progress` once the source has ended."""
-
-
-class Judge(Protocol):
-    """Looks at every byte of the raw stream as it passes, in order; raises to refuse it."""
-
-    def feed(self, data: bytes | memoryview, /) -> None: ...
+_TICK: Final = 0.05
+"""Seconds between two calls of `on_tick`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,134 +38,152 @@ class Upload:
     """One stream's way to the store. Used once."""
 
     def __init__(
-        self, store: Store, place: BackupPlace, settings: StreamSettings, *, on_failure: Callable[[], None]
+        self,
+        store: Store,
+        place: BackupPlace,
+        settings: StreamSettings,
+        spool: Spool,
+        *,
+        locked: Callable[[], bool],
+        on_failure: Callable[[], None],
     ) -> None:
-        """`on_failure` is called at once, from any thread, when the stream is refused or a chunk can't be sealed or
+        """`locked` tells, from any thread, whether writers of the database wait for the engine now.
+
+        `on_failure` is called at once, from any thread, when the stream is refused or a chunk can't be sealed or
         stored: it must make the source end and the store give up, or the others would learn of it late.
         """
-        self._store = store
-        self._place = place
+        suffix = chunk_suffix(settings.compression)
         self._settings = settings
+        self._spool = spool
+        self._locked = locked
         self._on_failure = on_failure
         self._raw = RawBuffers(settings.raw_buffers, settings.chunk_size)
-        self._sealed = Budget(settings.sealed_memory)
-        self._sealers = ThreadPoolExecutor(settings.threads, "seal")
+        self._memory = Budget(settings.sealed_memory)
+        self._shipping = Shipping(
+            lambda number, data: store.put(place.chunk(number, suffix), data), self._memory, on_stored=self._one_done
+        )
+        self._sealing: Sealing | None = None
+        self._intake: Intake | None = None
+        self._pending = 1  # chunks on their way, and the source, which may bring more
+        self._sealers = ThreadPoolExecutor(settings.threads, "seal", initializer=be_nice, initargs=(settings.nice,))
         self._movers = ThreadPoolExecutor(settings.transfers, "store")
         self._lock = threading.Lock()
-        self._entries: dict[int, Chunk] = {}
-        self._under_way = 0
-        self._idle = threading.Event()
-        self._idle.set()
         self._failure: BaseException | None = None
-        self._stored_size = 0
-        self.bytes_read = 0
+        self._ended = threading.Event()
+
+    @property
+    def bytes_read(self) -> int:
+        """Of the source so far."""
+        return self._intake.bytes_read if self._intake else 0
 
     @property
     def bytes_stored(self) -> int:
         """Confirmed by the store so far."""
-        return self._stored_size
+        return self._shipping.bytes_stored
 
-    def run(self, source: IO[bytes], judge: Judge, on_progress: Callable[[], None]) -> Uploaded:
+    @property
+    def doing(self) -> tuple[Activity, float] | None:
+        """What the thread that reads the engine does, and since when by the monotonic clock."""
+        return self._intake.doing if self._intake else None
+
+    @property
+    def held_up(self) -> str | None:
+        """Why the engine had to wait, if it had to; None when all found its place in time."""
+        if self._intake and self._intake.held_up:
+            return "memory and spool were full while tables were locked: the locks last longer by the engine's waiting"
+        if self._sealing and self._sealing.held_up:
+            return "the store is slower than the engine, memory and spool are full: the engine waits"
+        return None
+
+    def run(self, source: IO[bytes], judge: Judge, on_tick: Callable[[], None]) -> Uploaded:
         """Moves everything `source` gives; returns when the store has confirmed every chunk.
 
-        `on_progress` is called after each read, in this thread. Raises what the judge, the store or the sealing raised,
-        and leaves no transfer running.
+        `on_tick` is called many times a second, in this thread; what it raises ends the upload. Raises what the judge,
+        the store or the sealing raised, and leaves no thread running.
         """
-        digest = hashlib.sha256()
-
-        def look(piece: memoryview) -> None:
-            digest.update(piece)
-            judge.feed(piece)
-            self.bytes_read += piece.nbytes
-            on_progress()
-
+        self._sealing = Sealing(judge, self._settings.compression, self._memory, self._spool, locked=self._locked)
+        self._intake = Intake(
+            source,
+            self._settings.chunk_size,
+            self._raw,
+            self._spool,
+            locked=self._locked,
+            on_chunk=self._take_chunk,
+        )
+        reader = threading.Thread(target=self._read, args=(self._intake,), name="intake")
         try:
-            count = self._cut(source, look)
-            while not self._idle.wait(_TICK):
-                on_progress()
-        except Closed:
-            count = 0
+            for _ in range(self._settings.transfers):
+                self._submit(self._movers, self._shipping.work)
+            reader.start()
+            while not self._ended.wait(_TICK):
+                on_tick()
         except BaseException as error:
-            self._fail(error)
-            self._on_failure()
+            self.abort(error)
             raise
         finally:
+            if reader.ident is not None:
+                reader.join()
             self._sealers.shutdown()
+            self._shipping.close()
             self._movers.shutdown()
         if self._failure is not None:
             raise self._failure
-        chunks = tuple(self._entries[number] for number in range(count))
-        return Uploaded(
-            chunks,
-            Totals(
-                raw_size=self.bytes_read,
-                stored_size=sum(chunk.stored_size for chunk in chunks),
-                raw_sha256=digest.hexdigest(),
-            ),
-        )
+        return self._uploaded(self._intake, self._sealing)
 
-    def _cut(self, source: IO[bytes], look: Callable[[memoryview], None]) -> int:
-        number = 0
-        while True:
-            buffer = self._raw.take()
-            filled = _fill(source, memoryview(buffer), look)
-            if filled == 0:
-                return number
-            self._submit(self._sealers, self._seal, number, buffer, filled)
-            number += 1
-            if filled < len(buffer):
-                return number
-
-    def _seal(self, number: int, buffer: bytearray, filled: int) -> None:
-        self._sealed.acquire(self._settings.chunk_size)
-        with memoryview(buffer) as whole, whole[:filled] as raw:
-            chunk = seal(raw, self._settings.zstd_level)
-        self._raw.give_back(buffer)
-        self._sealed.release(self._settings.chunk_size - len(chunk.data))
-        self._submit(self._movers, self._put, number, chunk)
-
-    def _put(self, number: int, chunk: SealedChunk) -> None:
-        if self._failure is not None:
-            return
-        self._store.put(self._place.chunk(number), chunk.data)
-        self._sealed.release(len(chunk.data))
-        with self._lock:
-            self._entries[number] = chunk.entry
-            self._stored_size += len(chunk.data)
-
-    def _submit(self, pool: ThreadPoolExecutor, task: Callable[..., None], *args: object) -> None:
-        with self._lock:
-            self._under_way += 1
-            self._idle.clear()
-        pool.submit(task, *args).add_done_callback(self._look_after)
-
-    def _look_after(self, future: Future[None]) -> None:
-        error = future.exception()
-        try:
-            if error is not None and not isinstance(error, Closed):
-                self._fail(error)
-                self._on_failure()
-        finally:
-            with self._lock:
-                self._under_way -= 1
-                if self._under_way == 0:
-                    self._idle.set()
-
-    def _fail(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
+        """Ends the upload with `error`, unless it has failed already. From any thread."""
         with self._lock:
             if self._failure is None:
                 self._failure = error
         self._raw.close()
-        self._sealed.close()
+        self._memory.close()
+        if self._sealing is not None:
+            self._sealing.close()
+        self._shipping.close()
+        self._ended.set()
+        self._on_failure()
 
+    def _uploaded(self, intake: Intake, sealing: Sealing) -> Uploaded:
+        chunks = tuple(self._shipping.entries[number] for number in range(intake.chunks))
+        return Uploaded(
+            chunks,
+            Totals(
+                raw_size=intake.bytes_read,
+                stored_size=sum(chunk.stored_size for chunk in chunks),
+                raw_sha256=sealing.raw_sha256,
+            ),
+        )
 
-def _fill(source: IO[bytes], buffer: memoryview, look: Callable[[memoryview], None]) -> int:
-    """Reads until `buffer` is full or the source ends; the bytes read."""
-    filled = 0
-    while filled < len(buffer):
-        size = source.readinto(buffer[filled : filled + _READ])  # type: ignore[attr-defined]  # typeshed's IO lacks it
-        if not size:
-            break
-        look(buffer[filled : filled + size])
-        filled += size
-    return filled
+    def _read(self, intake: Intake) -> None:
+        """The intake's thread."""
+        try:
+            intake.run()
+        except Closed:
+            return
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in `run`
+            self.abort(error)
+        else:
+            self._one_done()
+
+    def _take_chunk(self, chunk: RawChunk) -> None:
+        with self._lock:
+            self._pending += 1
+        self._submit(self._sealers, self._seal, chunk)
+
+    def _seal(self, chunk: RawChunk) -> None:
+        if self._sealing is not None:
+            self._shipping.add(self._sealing.seal(chunk))
+
+    def _one_done(self) -> None:
+        with self._lock:
+            self._pending -= 1
+            if self._pending == 0:
+                self._ended.set()
+
+    def _submit(self, pool: ThreadPoolExecutor, task: Callable[..., None], *args: object) -> None:
+        pool.submit(task, *args).add_done_callback(self._look_after)
+
+    def _look_after(self, future: Future[None]) -> None:
+        error = future.exception()
+        if error is not None and not isinstance(error, Closed):
+            self.abort(error)

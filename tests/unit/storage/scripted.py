@@ -31,7 +31,7 @@ class ScriptedStore:
     def prepare(self, container: str) -> None:
         self._act(container)
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         self._act(key)
         self.objects[key] = body
 

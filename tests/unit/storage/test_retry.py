@@ -121,7 +121,7 @@ def test_the_time_a_try_takes_counts() -> None:
     again = retrying(store, fake_time, give_up_after=30)
     original = store.put
 
-    def slow_put(key: str, body: bytes) -> None:
+    def slow_put(key: str, body: bytes | bytearray) -> None:
         fake_time.now += 20
         original(key, body)
 

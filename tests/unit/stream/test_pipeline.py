@@ -6,26 +6,29 @@ import hashlib
 import io
 import random
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import Chunk, Manifest, Totals
+from backup_agent.domain.manifest import Chunk, Compression, Manifest, Totals
 from backup_agent.errors import ErrorCode, IntegrityError, StoreError
 from backup_agent.storage.interface import Store, StoredObject
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
 from backup_agent.stream.settings import StreamSettings
+from backup_agent.stream.spool import Spool, SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
 from tests.unit.manifests import manifest_of
 
 KIB = 1 << 10
-SETTINGS = StreamSettings(chunk_size=64 * KIB, memory=5 * 64 * KIB, threads=2, transfers=4, zstd_level=1)
+ZSTD = Compression(algorithm="zstd", level=1)
+SETTINGS = StreamSettings(chunk_size=64 * KIB, memory=5 * 64 * KIB, threads=2, transfers=4, compression=ZSTD)
 PLACE = BackupPlace("c", "44b277eb-39be-4921-be31-3d61b43651d7", "61f12fef-edb1-4561-8122-e7c00ef26a82")
+NOWHERE, NO_ROOM = Path("/nonexistent"), SpoolBounds(limit=0, reserve=0, floor=0)
 SIZES = [1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 640 * KIB, 777_777]
 
 
@@ -34,6 +37,11 @@ def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "store", create=True)
     store.prepare("c")
     return store
+
+
+@pytest.fixture
+def no_spool() -> Spool:
+    return Spool(NOWHERE, NO_ROOM)
 
 
 class Nod:
@@ -54,29 +62,42 @@ def nothing() -> None:
     """For what is of no interest to a test."""
 
 
+def never() -> bool:
+    return False
+
+
+def uploading(
+    store: Store, spool: Spool, settings: StreamSettings = SETTINGS, *, told: Callable[[], None] = nothing
+) -> Upload:
+    return Upload(store, PLACE, settings, spool, locked=never, on_failure=told)
+
+
 def upload(store: Store, raw: bytes, settings: StreamSettings = SETTINGS) -> Uploaded:
-    return Upload(store, PLACE, settings, on_failure=nothing).run(io.BytesIO(raw), Nod(), nothing)
+    """Without any room on disk."""
+    return uploading(store, Spool(NOWHERE, NO_ROOM), settings).run(io.BytesIO(raw), Nod(), nothing)
 
 
-def manifest(uploaded: Uploaded) -> Manifest:
-    return manifest_of(PLACE, chunks=uploaded.chunks, totals=uploaded.totals)
+def manifest(uploaded: Uploaded, compression: Compression = ZSTD) -> Manifest:
+    return manifest_of(PLACE, chunks=uploaded.chunks, totals=uploaded.totals, compression=compression)
 
 
+@pytest.mark.parametrize("compression", [ZSTD, Compression(algorithm="none", level=0)], ids=["zstd", "none"])
 @pytest.mark.parametrize("size", SIZES)
-def test_what_was_uploaded_is_downloaded(store: LocalStore, size: int) -> None:
+def test_what_was_uploaded_is_downloaded(store: LocalStore, size: int, compression: Compression) -> None:
     raw = noise(size)
+    settings = replace(SETTINGS, compression=compression)
 
-    uploaded = upload(store, raw)
+    uploaded = upload(store, raw, settings)
 
-    assert b"".join(read_stream(store, PLACE, manifest(uploaded), SETTINGS)) == raw
+    assert b"".join(read_stream(store, PLACE, manifest(uploaded, compression), settings)) == raw
     assert uploaded.totals.raw_sha256 == hashlib.sha256(raw).hexdigest()
     assert sum(stored.size for stored in store.list(PLACE.prefix)) == uploaded.totals.stored_size
 
 
-def test_the_judge_sees_every_byte_in_order(store: LocalStore) -> None:
+def test_the_judge_sees_every_byte_in_order(store: LocalStore, no_spool: Spool) -> None:
     raw, judge = noise(300_000), Nod()
 
-    Upload(store, PLACE, SETTINGS, on_failure=nothing).run(io.BytesIO(raw), judge, nothing)
+    uploading(store, no_spool).run(io.BytesIO(raw), judge, nothing)
 
     assert judge.seen.digest() == hashlib.sha256(raw).digest()
 
@@ -110,7 +131,7 @@ class Faulty:
     def prepare(self, container: str) -> None:
         self.inner.prepare(container)
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes | bytearray) -> None:
         with self.lock:
             self.puts += 1
             number = self.puts
@@ -136,18 +157,18 @@ class Faulty:
         self.inner.delete(key)
 
 
-def test_a_store_that_refuses_ends_the_upload_with_its_own_error(store: LocalStore) -> None:
+def test_a_store_that_refuses_ends_the_upload_with_its_own_error(store: LocalStore, no_spool: Spool) -> None:
     faulty = Faulty(store, refuse_from=3)
     faulty.gate.set()
     told = threading.Event()
 
     with pytest.raises(StoreError, match="the store is full"):
-        Upload(faulty, PLACE, SETTINGS, on_failure=told.set).run(io.BytesIO(noise(2_000_000)), Nod(), nothing)
+        uploading(faulty, no_spool, told=told.set).run(io.BytesIO(noise(2_000_000)), Nod(), nothing)
 
     assert told.is_set()
 
 
-def test_a_judge_that_refuses_ends_the_upload(store: LocalStore) -> None:
+def test_a_judge_that_refuses_ends_the_upload(store: LocalStore, no_spool: Spool) -> None:
     class RefusedError(Exception):
         pass
 
@@ -157,16 +178,16 @@ def test_a_judge_that_refuses_ends_the_upload(store: LocalStore) -> None:
 
     told = threading.Event()
     with pytest.raises(RefusedError):
-        Upload(store, PLACE, SETTINGS, on_failure=told.set).run(io.BytesIO(noise(100_000)), Refuser(), nothing)
+        uploading(store, no_spool, told=told.set).run(io.BytesIO(noise(100_000)), Refuser(), nothing)
 
     assert told.is_set()
 
 
-def test_a_slow_store_pushes_back_instead_of_filling_memory(store: LocalStore) -> None:
+def test_a_slow_store_pushes_back_instead_of_filling_memory(store: LocalStore, no_spool: Spool) -> None:
     faulty = Faulty(store)
     raw = noise(4_000_000)
     source = io.BytesIO(raw)
-    upload = Upload(faulty, PLACE, SETTINGS, on_failure=nothing)
+    upload = uploading(faulty, no_spool)
     result: list[Uploaded] = []
     thread = threading.Thread(target=lambda: result.append(upload.run(source, Nod(), nothing)))
     thread.start()
@@ -204,7 +225,7 @@ def consume(store: Store, manifest: Manifest) -> list[bytes]:
 @pytest.mark.parametrize("position", [0, 10, -1])
 def test_a_flipped_byte_of_a_chunk_is_refused_before_use(store: LocalStore, position: int) -> None:
     uploaded = upload(store, noise(200_000))
-    key = PLACE.chunk(1)
+    key = PLACE.chunk(1, ".zst")
     body = bytearray(store.get(key, limit=1 << 20))
     body[position] ^= 0x40
     store.put(key, bytes(body))
@@ -214,7 +235,7 @@ def test_a_flipped_byte_of_a_chunk_is_refused_before_use(store: LocalStore, posi
 
 def test_a_missing_chunk_is_named(store: LocalStore) -> None:
     uploaded = upload(store, noise(200_000))
-    store.delete(PLACE.chunk(2))
+    store.delete(PLACE.chunk(2, ".zst"))
 
     with pytest.raises(IntegrityError, match=r"chunk-00000002\.zst is not in the store"):
         list(read_stream(store, PLACE, manifest(uploaded), SETTINGS))
@@ -223,23 +244,23 @@ def test_a_missing_chunk_is_named(store: LocalStore) -> None:
 @pytest.mark.parametrize("extra", [b"x", b"\0" * 100, zstandard.compress(b"more")])
 def test_a_chunk_that_grew_is_refused(store: LocalStore, extra: bytes) -> None:
     uploaded = upload(store, noise(100_000))
-    store.put(PLACE.chunk(0), store.get(PLACE.chunk(0), limit=1 << 20) + extra)
+    store.put(PLACE.chunk(0, ".zst"), store.get(PLACE.chunk(0, ".zst"), limit=1 << 20) + extra)
 
     assert consume(store, manifest(uploaded)) == []
 
 
 def test_a_truncated_chunk_is_refused(store: LocalStore) -> None:
     uploaded = upload(store, noise(100_000))
-    store.put(PLACE.chunk(0), store.get(PLACE.chunk(0), limit=1 << 20)[:-1])
+    store.put(PLACE.chunk(0, ".zst"), store.get(PLACE.chunk(0, ".zst"), limit=1 << 20)[:-1])
 
     assert consume(store, manifest(uploaded)) == []
 
 
 def test_swapped_chunks_are_refused(store: LocalStore) -> None:
     uploaded = upload(store, noise(64 * KIB * 3))
-    first, second = (store.get(PLACE.chunk(number), limit=1 << 20) for number in (0, 1))
-    store.put(PLACE.chunk(0), second)
-    store.put(PLACE.chunk(1), first)
+    first, second = (store.get(PLACE.chunk(number, ".zst"), limit=1 << 20) for number in (0, 1))
+    store.put(PLACE.chunk(0, ".zst"), second)
+    store.put(PLACE.chunk(1, ".zst"), first)
 
     assert consume(store, manifest(uploaded)) == []
 
@@ -253,9 +274,9 @@ def test_a_frame_of_another_size_than_the_manifest_says_is_refused(store: LocalS
 
 def test_chunks_that_are_whole_but_not_the_stream_are_refused_at_the_end(store: LocalStore) -> None:
     uploaded = upload(store, noise(64 * KIB * 2))
-    first, second = (store.get(PLACE.chunk(number), limit=1 << 20) for number in (0, 1))
-    store.put(PLACE.chunk(0), second)
-    store.put(PLACE.chunk(1), first)
+    first, second = (store.get(PLACE.chunk(number, ".zst"), limit=1 << 20) for number in (0, 1))
+    store.put(PLACE.chunk(0, ".zst"), second)
+    store.put(PLACE.chunk(1, ".zst"), first)
     swapped = manifest_of(PLACE, chunks=uploaded.chunks[::-1], totals=uploaded.totals)
 
     assert len(consume(store, swapped)) == 2

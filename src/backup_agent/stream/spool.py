@@ -1,0 +1,216 @@
+"""The spool: bounded files on disk for the chunks that find no room in memory, so that the engine need not wait.
+
+Its directory belongs to one instance, and whoever uses it holds the instance's lock: what a killed process left there
+is removed by the next one. Nothing here is made to last: the files are worthless once their backup has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from backup_agent.errors import ErrorCode, InstanceError
+
+log = structlog.get_logger(__name__)
+
+_GIB = 1 << 30
+_SHARE = 4
+"""A quarter of what is free when a backup begins (design, section 6)."""
+_BESIDE_RESERVE = 2 * _GIB
+_FLOOR_SHARE = 10
+_FLOOR = 5 * _GIB
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at the free space."""
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Sizes in bytes; None takes the default that `bounds` computes."""
+
+    directory: Path
+    limit: int | None = None
+    floor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolBounds:
+    """What one backup may take of the disk, in bytes.
+
+    `reserve` is the part of `limit` that only the phase of locked tables may use; `floor` has to stay free on the disk.
+    """
+
+    limit: int
+    reserve: int
+    floor: int
+
+
+def bounds(settings: SpoolSettings, datadir: Path, nontransactional: int) -> SpoolBounds:
+    """The bounds for a backup of `datadir` with so many bytes of non-transactional tables; makes the directory.
+
+    By default a quarter of the free space; on the file system of the data directory no more than the reserve and 2 GiB,
+    and there the larger of a tenth and 5 GiB stays free. Raises InstanceError (`spool_unusable`).
+    """
+    directory = settings.directory
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shared = directory.stat().st_dev == datadir.stat().st_dev
+        disk = shutil.disk_usage(directory)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    floor = settings.floor
+    if floor is None:
+        floor = max(disk.total // _FLOOR_SHARE, _FLOOR) if shared else 0
+    limit = settings.limit
+    if limit is None:
+        limit = disk.free // _SHARE
+        if shared:
+            limit = min(limit, nontransactional + _BESIDE_RESERVE)
+    limit = max(0, min(limit, disk.free - floor))
+    return SpoolBounds(limit=limit, reserve=min(limit, nontransactional), floor=floor)
+
+
+def _unusable(directory: Path, error: OSError) -> InstanceError:
+    return InstanceError(
+        ErrorCode.SPOOL_UNUSABLE,
+        f"the spool's directory {directory} can't be used: {error.strerror or error}",
+        "Make it and give it to the agent's user, or set spool.dir to a directory on a disk with room.",
+    )
+
+
+class Spool:
+    """The files of one backup. Entered: the directory is made afresh (0700); left: removed with all that is in it.
+
+    Safe from any thread.
+    """
+
+    def __init__(self, directory: Path, limits: SpoolBounds, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._claimed = 0
+        self._made = 0
+        self._looked = float("-inf")
+        self._spare = 0
+        self._given_up = False
+        self.peak = 0
+
+    @property
+    def claimed(self) -> int:
+        """Bytes in use or promised."""
+        return self._claimed
+
+    def claim(self, size: int, *, locked: bool) -> SpoolFile | None:
+        """A new file with room for `size` bytes; None when there is none. `locked` opens the reserve."""
+        limit = self._limits.limit - (0 if locked else self._limits.reserve)
+        with self._lock:
+            if self._given_up or self._claimed + size > limit or self._room() < size:
+                return None
+            self._claimed += size
+            self._spare -= size
+            self.peak = max(self.peak, self._claimed)
+            self._made += 1
+            path = self._directory / f"{self._made:08d}"
+        try:
+            return SpoolFile(path, size, self._give_back)
+        except OSError as error:
+            self._give_back(size)
+            self.give_up(error)
+            return None
+
+    def give_up(self, error: OSError) -> None:
+        """A disk that fails is used no more; what is on it already can perhaps still be read."""
+        with self._lock:
+            known, self._given_up = self._given_up, True
+        if not known:
+            log.warning("the spool can't be written any more", directory=str(self._directory), reason=str(error))
+
+    def __enter__(self) -> Self:
+        try:
+            if self._directory.exists():
+                shutil.rmtree(self._directory)
+            self._directory.mkdir(mode=0o700, parents=True)
+            self._directory.chmod(0o700)
+        except OSError as error:
+            raise _unusable(self._directory, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            shutil.rmtree(self._directory)
+        except OSError as error:
+            log.warning("the spool could not be removed", directory=str(self._directory), reason=str(error))
+
+    def _give_back(self, size: int) -> None:
+        with self._lock:
+            self._claimed -= size
+
+    def _room(self) -> int:
+        """Bytes that may be written before the next look at the disk."""
+        now = self._clock()
+        if now - self._looked >= _LOOK_EVERY:
+            self._looked = now
+            try:
+                self._spare = shutil.disk_usage(self._directory).free - self._limits.floor
+            except OSError:
+                self._spare = 0
+        return self._spare
+
+
+class SpoolFile:
+    """One chunk on disk: written once, read any number of times, removed. For one thread at a time; raises OSError."""
+
+    def __init__(self, path: Path, claimed: int, give_back: Callable[[int], None]) -> None:
+        self._path = path
+        self._claimed = claimed
+        self._give_back = give_back
+        self.size = 0
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """Appends `piece`, whole or, when it raises, not at all."""
+        with memoryview(piece) as view:
+            done = 0
+            while done < view.nbytes:
+                done += os.pwrite(self._descriptor, view[done:], self.size + done)
+            self.size += done
+
+    def finish(self) -> None:
+        """Nothing more will be written: gives back what was claimed and not used, or takes what was used beyond it."""
+        self._give_back(self._claimed - self.size)
+        self._claimed = self.size
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def pieces(self) -> Iterator[memoryview]:
+        """The content, about a MiB at a time; each piece is good until the next one."""
+        buffer = memoryview(bytearray(min(_PIECE, max(1, self.size))))
+        with self._path.open("rb", buffering=0) as file:
+            left = self.size
+            while left > 0:
+                got = file.readinto(buffer[: min(left, len(buffer))])
+                if not got:
+                    msg = f"{self._path} has been cut short"
+                    raise OSError(msg)
+                yield buffer[:got]
+                left -= got
+
+    def remove(self) -> None:
+        """Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        self._give_back(self._claimed)
+        self._claimed = 0
