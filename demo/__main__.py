@@ -36,6 +36,9 @@ user = "{AGENT_USER}"
 password = {json.dumps(AGENT_PASSWORD)}
 runtime_dir = "{directory}/run"
 
+[spool]
+dir = "{directory}/spool"
+
 [store]
 url = "{store_url}"
 """)

@@ -67,6 +67,7 @@ class Agent:
         self.instance_id = instance_id or str(uuid.uuid4())
         self.store = base / "store"
         self.runtime_dir = base / "run"
+        self.spool_dir = base / "spool"
         self.config_file = base / "agent.toml"
         self.environment: dict[str, str] = {}
         sections: dict[str, dict[str, object]] = {
@@ -79,6 +80,7 @@ class Agent:
                 "runtime_dir": str(self.runtime_dir),
             },
             "store": {"url": store_url or self.store.as_uri(), "retry_for_s": 5},
+            "spool": {"dir": str(self.spool_dir), "max_mib": 512, "min_free_mib": 0},
         }
         for section, values in (extra or {}).items():
             sections.setdefault(section, {}).update(values)

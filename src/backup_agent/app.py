@@ -9,10 +9,22 @@ import structlog
 
 from backup_agent import __version__
 from backup_agent.cancellation import Cancellation
-from backup_agent.config import MIB, Config, EngineConfig, InstanceConfig, StoreConfig, StreamConfig, read_password
+from backup_agent.config import (
+    MIB,
+    Config,
+    EngineConfig,
+    InstanceConfig,
+    LocksConfig,
+    SpoolConfig,
+    StoreConfig,
+    StreamConfig,
+    read_password,
+)
+from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
 from backup_agent.engine.options import Login
+from backup_agent.engine.priority import Priority
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from backup_agent.engine.xtrabackup import XTRABACKUP
 from backup_agent.instance.connection import Endpoint
@@ -20,6 +32,7 @@ from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.mariadb import MariaDBInstance
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import SystemClock
+from backup_agent.operations.lock_watch import LockPolicy
 from backup_agent.operations.services import Services
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
@@ -29,6 +42,7 @@ from backup_agent.storage.s3 import S3Store
 from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.urls import FileUrl, S3Url, parse_store_url
 from backup_agent.stream.settings import StreamSettings
+from backup_agent.stream.spool import SpoolSettings
 
 log = structlog.get_logger(__name__)
 
@@ -53,8 +67,10 @@ def wire(config: Config, reporter: Reporter) -> Services:
         ),
         container=config.store.container,
         stream=_stream(config.stream),
+        spool=_spool(config.spool, instance),
+        locks=_locks(config.locks),
         instance=MariaDBInstance(endpoint),
-        engine=_engine(engine, login, instance),
+        engine=_engine(engine, login, instance, standstill=config.locks.standstill_s),
         reporter=reporter,
         clock=SystemClock(),
         lock=_lock(instance),
@@ -68,11 +84,31 @@ def _stream(stream: StreamConfig) -> StreamSettings:
         memory=stream.memory_mib * MIB,
         threads=stream.threads,
         transfers=stream.transfers,
-        zstd_level=stream.zstd_level,
+        compression=Compression(
+            algorithm=stream.compression, level=stream.zstd_level if stream.compression == "zstd" else 0
+        ),
     )
 
 
-def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig) -> Engine:
+def _spool(spool: SpoolConfig, instance: InstanceConfig) -> SpoolSettings:
+    return SpoolSettings(
+        directory=spool.dir / instance.id,
+        limit=None if spool.max_mib is None else spool.max_mib * MIB,
+        floor=None if spool.min_free_mib is None else spool.min_free_mib * MIB,
+    )
+
+
+def _locks(locks: LocksConfig) -> LockPolicy:
+    return LockPolicy(
+        max_lock=locks.max_lock_seconds,
+        blocker_wait=locks.blocker_wait_s,
+        stall_wait=locks.stall_wait_s,
+        on_blocker=locks.on_blocker,
+        standstill=locks.standstill_s,
+    )
+
+
+def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig, *, standstill: float) -> Engine:
     dialect = _DIALECTS[engine.kind]
     settings = EngineSettings(
         binary=engine.binary or dialect.binary,
@@ -80,8 +116,8 @@ def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig) -> Eng
         parallel=engine.parallel,
         log_copy_interval_ms=engine.log_copy_interval_ms,
         prepare_memory=engine.prepare_memory_mib * MIB,
-        nice=engine.nice,
-        ionice=engine.ionice,
+        priority=Priority(engine.nice, engine.ionice),
+        standstill=standstill,
         extra_args=engine.extra_args,
         include=engine.include,
     )

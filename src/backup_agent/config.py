@@ -102,9 +102,9 @@ class EngineConfig(Section):
     prepare_memory_mib: Annotated[int, Field(ge=16)] = 256
     """Memory for the engine's --prepare, in MiB."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10
-    """CPU niceness of the engine."""
+    """CPU niceness of the engine while it copies; while tables are locked it has the agent's own."""
     ionice: Literal["idle", "best-effort", "none"] = "best-effort"
-    """I/O class of the engine: `best-effort` takes its lowest priority, `none` leaves the class alone."""
+    """I/O class of the engine while it copies: `best-effort` takes its lowest priority, `none` leaves it alone."""
     extra_args: tuple[Text, ...] = ()
     """More arguments for the engine's --backup, appended last."""
     include: FilePath | None = None
@@ -132,6 +132,8 @@ class StreamConfig(Section):
     """Chunks compressed at a time."""
     transfers: Annotated[int, Field(ge=1, le=64)] = 4
     """Chunks moved to or from the store at a time."""
+    compression: Literal["zstd", "none"] = "zstd"
+    """`none` stores the stream as it is: for data that is compressed or encrypted already."""
     zstd_level: Annotated[int, Field(ge=1, le=19)] = 1
     """zstd compression level."""
 
@@ -142,6 +144,36 @@ class StreamConfig(Section):
             msg = f"memory_mib must be at least (2 + threads) * chunk_mib = {least}"
             raise ValueError(msg)
         return self
+
+
+class SpoolConfig(Section):
+    """Disk space that keeps a slow store from slowing the database; used when the memory for chunks is full."""
+
+    dir: Path = Path("/var/lib/backup-agent/spool")
+    """Best on another disk than the data directory's. Files in it are private, and gone when a backup has ended."""
+    max_mib: Annotated[int, Field(ge=0)] | None = None
+    """The most it may take; 0 for no spool. By default a quarter of the free space; on the data directory's file system
+    at most 2 GiB more than the tables that are locked while they are copied."""
+    min_free_mib: Annotated[int, Field(ge=0)] | None = None
+    """What has to stay free on its file system. By default, on the data directory's, the larger of 10% and 5 GiB."""
+
+
+class LocksConfig(Section):
+    """What a backup may do to those who write to the database meanwhile. Times in seconds."""
+
+    max_lock_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
+    """How long MyISAM and other non-transactional tables may be locked, waiting for the locks included. Past it the
+    engine is killed, the locks are free, and the backup has failed."""
+    blocker_wait_s: Annotated[float, Field(ge=0, le=86_400)] = 60
+    """How long to wait, before the start, for statements of others that would keep the backup from its locks."""
+    stall_wait_s: Annotated[float, Field(ge=0, le=86_400)] = 5
+    """How long to wait for such statements once other writers wait behind the backup."""
+    on_blocker: Literal["fail", "kill"] = "fail"
+    """After that time: fail the backup, or KILL QUERY those statements (never those of replication, of the system, of
+    users with SUPER, or of this agent). `kill` needs CONNECTION ADMIN, and SELECT on mysql.global_priv."""
+    standstill_s: Annotated[float, Field(ge=1, le=3600)] = 10
+    """How long the engine, the agent or the spool's disk may stand still while tables are locked, before the engine is
+    killed."""
 
 
 class S3Config(Section):
@@ -204,6 +236,8 @@ class Config(BaseSettings):
     store: StoreConfig
     engine: EngineConfig = EngineConfig()
     stream: StreamConfig = StreamConfig()
+    spool: SpoolConfig = SpoolConfig()
+    locks: LocksConfig = LocksConfig()
     log: LogConfig = LogConfig()
 
     @classmethod

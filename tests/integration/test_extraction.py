@@ -8,6 +8,7 @@ import pytest
 
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
 from backup_agent.engine.options import Login
+from backup_agent.engine.priority import Priority
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from tests.unit.stream.records import closing, rename, whole
 
@@ -24,8 +25,8 @@ def test_a_stream_with_renames_extracts_whatever_the_engines_parallel_is(tmp_pat
         parallel=4,
         log_copy_interval_ms=10,
         prepare_memory=1 << 24,
-        nice=0,
-        ionice="none",
+        priority=Priority(0, "none"),
+        standstill=10,
         extra_args=(),
         include=None,
     )

@@ -35,12 +35,16 @@ def series(version: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What one run of the engine is to do. `incremental_lsn` is the parent's `to_lsn`, None for a full backup."""
+    """What one run of the engine is to do. `incremental_lsn` is the parent's `to_lsn`, None for a full backup.
+
+    `hold` asks for the run to be held once, just before it locks non-transactional tables, until it is resumed.
+    """
 
     datadir: Path
     incremental_lsn: int | None
     replica: bool
     galera: bool
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,46 @@ class EngineRun(Protocol):
         """Where the engine is, by its log. Safe from any thread."""
         ...
 
+    @property
+    def locked_since(self) -> float | None:
+        """The monotonic time since which writers of non-transactional tables wait for the engine, waiting for the lock
+        included; None when they do not. Safe from any thread, as all that follows here up to `beat`.
+        """
+        ...
+
+    @property
+    def waits_for(self) -> str | None:
+        """The stage whose lock the engine has asked for and not got yet; None when it does not wait."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether the process has been stopped just before it locks non-transactional tables, and waits for `resume`.
+
+        So once, if the plan asks for it and the engine's log tells that moment (mariadb-backup's does).
+        """
+        ...
+
+    def resume(self) -> None:
+        """Lets a held engine go on. Idempotent."""
+        ...
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the process stands still because somebody else stopped it."""
+        ...
+
+    def beat(self) -> None:
+        """A sign of life. From the moment the engine is held until its locks are released it is killed when none comes
+        for the time its guardian bears.
+        """
+        ...
+
     def finish(self) -> EngineReport:
         """Waits for the end and judges it: exit status 0, `completed OK!` in the last line, LSN file whole.
 
         Raises EngineError with the last lines of the log (`engine_failed`, `engine_redo_overwritten`), or
+        `engine_stalled` when the guardian killed it, or
         TakeAgainError (`ddl_during_backup`).
         """
         ...

@@ -19,6 +19,8 @@ MARIADB_BACKUP = Dialect(
         innodb="BLOCK_COMMIT",
         copying=re.compile(r"Acquired locks for BACKUP STAGE START"),
         released=re.compile(r"All tables unlocked"),
+        acquired=re.compile(r"Acquired locks for BACKUP STAGE ([A-Z_]+)"),
+        nearly=re.compile(r"Start scanning aria tables"),
     ),
     apply_log_only=False,
     failures=(

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
-import structlog
 
 from backup_agent.errors import EngineError, ErrorCode
-
-log = structlog.get_logger(__name__)
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _PIPE_BYTES = 1 << 20
@@ -80,19 +77,19 @@ class EngineProcess:
         """The end of stderr, oldest first."""
         return tuple(self._last_lines)
 
-    def be_nice(self, niceness: int, ionice: str) -> None:
-        """Lowers the priority. A process that has ended needs none; a kernel that refuses costs no more than that."""
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody has stopped it (SIGSTOP, a debugger): it then holds its locks for as long as that lasts."""
         try:
-            process = psutil.Process(self.pid)
-            process.nice(max(niceness, process.nice()))
-            if ionice == "idle":
-                process.ionice(psutil.IOPRIO_CLASS_IDLE)
-            elif ionice == "best-effort":
-                process.ionice(psutil.IOPRIO_CLASS_BE, 7)
+            return psutil.Process(self.pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
         except psutil.NoSuchProcess:
-            return
-        except (psutil.AccessDenied, OSError) as error:
-            log.warning("can't lower the engine's priority", reason=str(error))
+            return False
+
+    def send(self, number: int) -> None:
+        """A signal; none once it has ended."""
+        with self._lock:
+            if self._process.poll() is None:
+                self._process.send_signal(number)
 
     def poll(self) -> int | None:
         return self._process.poll()

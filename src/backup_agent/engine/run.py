@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import IO, Self
 
 from backup_agent.domain.state import Phase
 from backup_agent.engine.dialect import Dialect
+from backup_agent.engine.guard import Guard
 from backup_agent.engine.interface import EngineReport
 from backup_agent.engine.options import OptionFile
+from backup_agent.engine.priority import Priority
 from backup_agent.engine.process import EngineProcess
 from backup_agent.engine.reports import check_whole, read_binlog, read_lsns
 from backup_agent.engine.stages import FailureSigns, StageClock
@@ -26,23 +29,54 @@ class BackupRun:
         work: WorkDir,
         argv: Callable[[str, WorkDir], Sequence[str]],
         *,
-        priority: tuple[int, str],
+        priority: Priority,
+        hold: bool,
+        standstill: float,
     ) -> None:
-        """`argv` makes the argument vector from the option file's path and the work directory; `priority` is the
-        niceness and the I/O class.
+        """`argv` makes the argument vector from the option file's path and the work directory; `hold` as in the plan.
+        After `standstill` seconds without a `beat` the engine is killed, if tables are locked.
         """
         self._name = dialect.name
         self._options = options
         self._work = work
         self._argv = argv
         self._priority = priority
+        self._hold = hold
+        self._standstill = standstill
         self._clock = StageClock(dialect.stages)
         self._signs = FailureSigns(dialect.failures)
         self._process: EngineProcess | None = None
+        self._guard: Guard | None = None
+        self._held = False
 
     @property
     def phase(self) -> Phase:
         return self._clock.phase
+
+    @property
+    def locked_since(self) -> float | None:
+        return self._clock.locked_since()
+
+    @property
+    def waits_for(self) -> str | None:
+        return self._clock.wanted()
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def resume(self) -> None:
+        if self._held:
+            self._held = False
+            self._running().send(signal.SIGCONT)
+
+    @property
+    def stopped(self) -> bool:
+        return not self._held and self._running().stopped
+
+    def beat(self) -> None:
+        if self._guard is not None:
+            self._guard.beat(locked=self._clock.nearing and self._clock.phase is not Phase.FINISHING)
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -68,7 +102,8 @@ class BackupRun:
             with OptionFile(self._options) as options:
                 argv = self._argv(options.path, self._work)
                 self._process = EngineProcess(argv, on_line=self._read, stdout=True, inherit=[options.descriptor])
-            self._process.be_nice(*self._priority)
+            self._guard = Guard(self._process.pid, self._standstill)
+            self._priority.lower(self._process.pid)
         except BaseException:
             self.__exit__()
             raise
@@ -77,11 +112,24 @@ class BackupRun:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.close()
+        if self._guard is not None:
+            self._guard.close()
         self._work.__exit__()
 
     def _read(self, line: str, at: float) -> None:
+        copying = not self._clock.nearing
         self._clock.read(line, at)
         self._signs.read(line)
+        if copying and self._clock.nearing and self._process is not None and self._guard is not None:
+            self._come_near(self._process, self._guard)
+
+    def _come_near(self, process: EngineProcess, guard: Guard) -> None:
+        """Shortly before tables are locked: from here on the engine's priority is the server's, and it is guarded."""
+        guard.beat(locked=True, now=True)
+        self._priority.restore(process.pid)
+        if self._hold and self._clock.locked_since() is None:
+            self._held = True
+            process.send(signal.SIGSTOP)
 
     def _running(self) -> EngineProcess:
         if self._process is None:
@@ -90,6 +138,13 @@ class BackupRun:
         return self._process
 
     def _failure(self, status: int, lines: Sequence[str]) -> EngineError:
+        if self._guard is not None and self._guard.has_killed:
+            return EngineError(
+                ErrorCode.ENGINE_STALLED,
+                f"this agent stood still for more than {self._standstill:g} s while tables were locked; its guardian "
+                f"killed {self._name}, and the locks are free",
+                "Find out what stops processes on this host (a signal, swapping, a hanging disk), then take it again.",
+            )
         signs = self._signs.found
         said = " | ".join(dict.fromkeys([*signs.values(), *lines[-5:]]))
         message = f"{self._name} ended with status {status}: {said or 'it said nothing'}"

@@ -29,13 +29,20 @@ class StageNames:
     innodb: str
     copying: re.Pattern[str]
     released: re.Pattern[str]
+    acquired: re.Pattern[str] | None
+    """Has one group, the name of the stage whose lock was got. None when the log does not tell."""
+    nearly: re.Pattern[str] | None
+    """A line that comes shortly before the non-transactional stage, with little left to copy. None when none does."""
 
 
 @dataclass(slots=True)
 class StageClock:
     names: StageNames
     phase: Phase = Phase.LOCKING
+    nearing: bool = False
+    """Whether the non-transactional stage is near, or has come."""
     _starts: dict[str, float] = field(default_factory=dict)
+    _wanted: str | None = None
     _released: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,15 +51,32 @@ class StageClock:
         with self._lock:
             self._follow(line, at)
 
+    def locked_since(self) -> float | None:
+        """The monotonic time since which writers of non-transactional tables wait; None when they do not."""
+        with self._lock:
+            return self._starts.get(self.names.nontransactional) if self._released is None else None
+
+    def wanted(self) -> str | None:
+        """The stage whose lock the engine waits for; None when it does not wait."""
+        with self._lock:
+            return self._wanted if self._released is None else None
+
     def _follow(self, line: str, at: float) -> None:
+        if self.names.acquired and (acquired := self.names.acquired.search(line)) and acquired[1] == self._wanted:
+            self._wanted = None
+        if self.names.nearly and self.names.nearly.search(line):
+            self.nearing = True
         if self._released is None and self.names.released.search(line):
             self._released = at
             self.phase = Phase.FINISHING
         elif mention := self.names.mention.search(line):
             name = mention[1]
-            self._starts.setdefault(name, at)
+            if name not in self._starts:
+                self._starts[name] = at
+                self._wanted = name if self.names.acquired else None
             if name in (self.names.nontransactional, self.names.innodb) and self._released is None:
                 self.phase = Phase.BLOCKING
+                self.nearing = True
         if self.phase is Phase.LOCKING and self.names.copying.search(line):
             self.phase = Phase.COPYING
 

@@ -14,6 +14,7 @@ from backup_agent.engine.dialect import Dialect
 from backup_agent.engine.extraction import StreamExtraction
 from backup_agent.engine.interface import BackupPlan, EngineRun, EngineVersion, Extraction
 from backup_agent.engine.options import Login, OptionFile, client_options
+from backup_agent.engine.priority import Priority
 from backup_agent.engine.process import EngineProcess, find_binary, run
 from backup_agent.engine.run import BackupRun
 from backup_agent.engine.stages import FailureSigns
@@ -23,15 +24,17 @@ from backup_agent.errors import EngineError, ErrorCode
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`log_copy_interval_ms` in milliseconds, `prepare_memory` in bytes; the rest as in the configuration."""
+    """`log_copy_interval_ms` in milliseconds, `prepare_memory` in bytes, `standstill` (how long the agent may be silent
+    while tables are locked) in seconds; the rest as in the configuration.
+    """
 
     binary: str
     stream_binary: str
     parallel: int
     log_copy_interval_ms: int
     prepare_memory: int
-    nice: int
-    ionice: str
+    priority: Priority
+    standstill: float
     extra_args: Sequence[str]
     include: Path | None
 
@@ -62,7 +65,9 @@ class StreamingEngine:
             client_options(self._login, self._settings.include),
             WorkDir(self._work),
             lambda options, work: self._backup_argv(plan, options, work),
-            priority=(self._settings.nice, self._settings.ionice),
+            priority=self._settings.priority,
+            hold=plan.hold,
+            standstill=self._settings.standstill,
         )
 
     def _backup_argv(self, plan: BackupPlan, options: str, work: WorkDir) -> list[str]:

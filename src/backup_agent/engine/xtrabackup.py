@@ -26,6 +26,8 @@ XTRABACKUP = Dialect(
         innodb="LOCK BINLOG FOR BACKUP",
         copying=re.compile(r"Copying |Streaming "),
         released=re.compile(r"All tables unlocked"),
+        acquired=None,
+        nearly=None,
     ),
     apply_log_only=True,
     failures=(

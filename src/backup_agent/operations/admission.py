@@ -18,6 +18,7 @@ from backup_agent.errors import (
 )
 from backup_agent.instance.interface import Facts
 from backup_agent.operations.catalogue import Catalogue
+from backup_agent.stream.spool import SpoolBounds
 
 MIB = 1 << 20
 
@@ -127,6 +128,24 @@ def check_instance(facts: Facts, policy: Policy) -> str | None:
             ErrorCode.NONTRANSACTIONAL_REFUSED,
             f"{what}, and instance.nontransactional is `refuse`",
             "Convert the tables to InnoDB, or set instance.nontransactional to `warn` or `allow`.",
+        )
+    return what
+
+
+def check_spool(facts: Facts, room: SpoolBounds, policy: Policy) -> str | None:
+    """As check_instance, for a spool that can't take what is copied while tables are locked."""
+    size = facts.nontransactional_bytes
+    if size <= policy.nontransactional_threshold or room.limit >= size or policy.nontransactional == "allow":
+        return None
+    what = (
+        f"the spool has room for {room.limit / MIB:.0f} MiB, but {size / MIB:.0f} MiB are copied while tables are "
+        "write-locked: a slow store would make the locks last longer"
+    )
+    if policy.nontransactional == "refuse":
+        raise RejectedError(
+            ErrorCode.SPOOL_TOO_SMALL,
+            f"{what}, and instance.nontransactional is `refuse`",
+            "Free some space, set spool.dir to a disk with more of it, or see spool.max_mib and spool.min_free_mib.",
         )
     return what
 

@@ -12,14 +12,17 @@ from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.lineage import Lineage
 from backup_agent.domain.manifest import File, LsnRange, SealedManifest
 from backup_agent.domain.state import Phase
-from backup_agent.engine.interface import BackupPlan, EngineReport
+from backup_agent.engine.interface import BackupPlan, EngineReport, EngineRun
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, InterruptedByOperator
 from backup_agent.instance.interface import Facts, Instance
 from backup_agent.instance.table_files import TableFile
+from backup_agent.operations.blocking import Blockers
+from backup_agent.operations.lock_watch import LockWatch
 from backup_agent.operations.services import Services
 from backup_agent.operations.tables import changes, check_tables, torn
 from backup_agent.operations.telling import Teller
 from backup_agent.stream.mbstream import StreamParser
+from backup_agent.stream.spool import Spool, SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
 
 log = structlog.get_logger(__name__)
@@ -47,6 +50,7 @@ def take(
     *,
     facts: Facts,
     parent: SealedManifest | None,
+    room: SpoolBounds,
     teller: Teller,
     cancellation: Cancellation,
 ) -> Taken:
@@ -56,10 +60,15 @@ def take(
         incremental_lsn=parent.manifest.lsn.to_lsn if parent else None,
         replica=facts.replica,
         galera=facts.galera,
+        hold=True,
     )
+    blockers = Blockers(services.instance, facts.datadir, services.locks.on_blocker)
+    blockers.await_none(services.locks.blocker_wait, services.clock, cancellation, teller.warn)
     ours = services.instance.connections()
     try:
-        taken = _stream(services, place, plan, facts=facts, teller=teller, cancellation=cancellation)
+        taken = _Attempt(
+            services, place, plan, facts=facts, blockers=blockers, teller=teller, cancellation=cancellation
+        ).stream(room)
     except BaseException:
         _await_release(services, ours)
         cancellation.check()
@@ -69,19 +78,47 @@ def take(
     return taken
 
 
-def _stream(
-    services: Services,
-    place: BackupPlace,
-    plan: BackupPlan,
-    *,
-    facts: Facts,
-    teller: Teller,
-    cancellation: Cancellation,
-) -> Taken:
-    watch = _TableWatch(services.instance, facts)
-    parser = StreamParser(capture=_SOURCE_FILES)
-    transfers = Cancellation()
-    with services.engine.start(plan) as run:
+class _Attempt:
+    def __init__(
+        self,
+        services: Services,
+        place: BackupPlace,
+        plan: BackupPlan,
+        *,
+        facts: Facts,
+        blockers: Blockers,
+        teller: Teller,
+        cancellation: Cancellation,
+    ) -> None:
+        self._services = services
+        self._place = place
+        self._plan = plan
+        self._blockers = blockers
+        self._teller = teller
+        self._cancellation = cancellation
+        self._tables = _TableWatch(services.instance, facts)
+        self._told_of_pressure = False
+
+    def stream(self, room: SpoolBounds) -> Taken:
+        services = self._services
+        parser = StreamParser(capture=_SOURCE_FILES)
+        with services.engine.start(self._plan) as run, Spool(services.spool.directory, room) as spool:
+            uploaded = self._upload(run, spool, parser)
+            report = run.finish()
+        files = parser.finish()
+        self._tables.judge(parser, files, incremental=self._plan.incremental_lsn is not None)
+        return Taken(
+            report=report,
+            uploaded=uploaded,
+            files=files,
+            replication_source=_source(parser.captured),
+            lineage=services.instance.facts().lineage,
+            binlog_digest=services.instance.binlog_digest(report.binlog) if report.binlog else None,
+        )
+
+    def _upload(self, run: EngineRun, spool: Spool, parser: StreamParser) -> Uploaded:
+        services = self._services
+        transfers = Cancellation()
 
         def stop() -> None:
             run.kill()
@@ -89,27 +126,30 @@ def _stream(
                 InterruptedByOperator(ErrorCode.INTERRUPTED, "the upload was stopped", "See the error that stopped it.")
             )
 
-        upload = Upload(services.connect_store(transfers, None), place, services.stream, on_failure=stop)
-        cancellation.on_cancel(stop)
+        upload = Upload(
+            services.connect_store(transfers, None),
+            self._place,
+            services.stream,
+            spool,
+            locked=lambda: run.locked_since is not None,
+            on_failure=stop,
+        )
+        watch = LockWatch(
+            run, self._blockers, services.locks, services.clock, reader=lambda: upload.doing, abort=upload.abort
+        )
+        self._cancellation.on_cancel(stop)
+        with watch:
+            return upload.run(run.stdout, parser, lambda: self._tick(run, upload))
 
-        def tick() -> None:
-            cancellation.check()
-            watch.look(run.phase)
-            teller.progress(run.phase, upload.bytes_read, upload.bytes_stored)
-
-        uploaded = upload.run(run.stdout, parser, tick)
-        report = run.finish()
-    files = parser.finish()
-    watch.judge(parser, files, incremental=plan.incremental_lsn is not None)
-    facts = services.instance.facts()
-    return Taken(
-        report=report,
-        uploaded=uploaded,
-        files=files,
-        replication_source=_source(parser.captured),
-        lineage=facts.lineage,
-        binlog_digest=services.instance.binlog_digest(report.binlog) if report.binlog else None,
-    )
+    def _tick(self, run: EngineRun, upload: Upload) -> None:
+        self._cancellation.check()
+        self._tables.look(run.phase)
+        for notice in self._blockers.notices():
+            self._teller.warn(notice)
+        if upload.held_up is not None and not self._told_of_pressure:
+            self._told_of_pressure = True
+            self._teller.warn(upload.held_up)
+        self._teller.progress(run.phase, upload.bytes_read, upload.bytes_stored)
 
 
 class _TableWatch:

@@ -12,7 +12,7 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain import lineage, manifest, resource
 from backup_agent.domain.command import BackupRequest, CreateBackup
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import BackupType, Compression, EngineFacts, Manifest, Parent, SealedManifest
+from backup_agent.domain.manifest import BackupType, EngineFacts, Manifest, Parent, SealedManifest
 from backup_agent.domain.state import Phase
 from backup_agent.engine.interface import EngineVersion
 from backup_agent.errors import (
@@ -34,6 +34,8 @@ from backup_agent.operations.continuity import check_continuity
 from backup_agent.operations.services import CLEANUP_SECONDS, Services
 from backup_agent.operations.telling import Teller
 from backup_agent.storage.interface import Store
+from backup_agent.stream import spool
+from backup_agent.stream.spool import SpoolBounds
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class Admitted:
     facts: Facts
     engine: EngineVersion
     parent: SealedManifest | None
+    room: SpoolBounds
 
 
 def create_backup(
@@ -115,7 +118,11 @@ def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, tel
     admission.check_grants(services.instance.missing_grants(replica=facts.replica))
     engine = services.engine.version()
     admission.check_engine(engine, facts.version)
-    warning = admission.check_instance(facts, services.policy)
+    room = spool.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)
+    warnings = [
+        admission.check_instance(facts, services.policy),
+        admission.check_spool(facts, room, services.policy),
+    ]
     if parent is not None:
         check_continuity(
             parent,
@@ -135,9 +142,9 @@ def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, tel
         data_at_rest_encryption=facts.data_at_rest_encryption,
     )
     teller.accepted()
-    if warning is not None:
+    for warning in filter(None, warnings):
         teller.warn(warning)
-    return Admitted(facts, engine, parent)
+    return Admitted(facts, engine, parent, room)
 
 
 def _take(
@@ -150,7 +157,14 @@ def _take(
     cleaner: Store,
 ) -> Taken:
     attempt = partial(
-        take, services, place, facts=admitted.facts, parent=admitted.parent, teller=teller, cancellation=cancellation
+        take,
+        services,
+        place,
+        facts=admitted.facts,
+        parent=admitted.parent,
+        room=admitted.room,
+        teller=teller,
+        cancellation=cancellation,
     )
     try:
         taken = attempt()
@@ -199,7 +213,7 @@ def _describe(request: BackupRequest, started: str, admitted: Admitted, taken: T
         files=taken.files,
         chunks=taken.uploaded.chunks,
         totals=taken.uploaded.totals,
-        compression=Compression(algorithm="zstd", level=services.stream.zstd_level),
+        compression=services.stream.compression,
         locks=taken.report.locks,
         started=started,
         finished=timestamp(services.clock.now()),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import Chunk, Manifest, SealedManifest
+from backup_agent.domain.manifest import Manifest, SealedManifest
 from backup_agent.errors import ErrorCode, IntegrityError, MissingError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.storage.interface import Store
@@ -25,15 +23,15 @@ def confirm(catalogue: Catalogue, described: Manifest, parent: SealedManifest | 
             raise _parent_gone(found.id) from error
         if again.checksum != parent.checksum:
             raise _parent_gone(found.id)
-        _confirm_chunks(catalogue.store, catalogue.place(found.instance_id, found.id), found.chunks)
-    _confirm_chunks(catalogue.store, catalogue.place(described.instance_id, described.id), described.chunks)
+        _confirm_chunks(catalogue.store, catalogue.place(found.instance_id, found.id), found)
+    _confirm_chunks(catalogue.store, catalogue.place(described.instance_id, described.id), described)
 
 
-def _confirm_chunks(store: Store, place: BackupPlace, chunks: Sequence[Chunk]) -> None:
+def _confirm_chunks(store: Store, place: BackupPlace, backup: Manifest) -> None:
     """One listing; what it does not show as it was put is read, because listings may lag."""
     listed = {stored.key: stored.size for stored in store.list(place.prefix)}
-    for number, chunk in enumerate(chunks):
-        key = place.chunk(number)
+    for number, chunk in enumerate(backup.chunks):
+        key = place.chunk(number, backup.chunk_suffix)
         if listed.get(key) != chunk.stored_size and not _is_there(store, key, chunk.stored_size):
             raise IntegrityError(
                 ErrorCode.CHUNK_MISSING,

@@ -11,9 +11,11 @@ from backup_agent.engine.interface import Engine
 from backup_agent.instance.interface import Instance
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
+from backup_agent.operations.lock_watch import LockPolicy
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
 from backup_agent.stream.settings import StreamSettings
+from backup_agent.stream.spool import SpoolSettings
 
 CLEANUP_SECONDS = 60.0
 """How long the removal of a failed backup's chunks goes on trying."""
@@ -26,6 +28,8 @@ class Services:
     container: str
     """Used where a command names none."""
     stream: StreamSettings
+    spool: SpoolSettings
+    locks: LockPolicy
     instance: Instance
     engine: Engine
     reporter: Reporter

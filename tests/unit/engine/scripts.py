@@ -7,6 +7,7 @@ from pathlib import Path
 from backup_agent.engine.dialect import Dialect
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
 from backup_agent.engine.options import Login
+from backup_agent.engine.priority import Priority
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 
 RECORDER = 'printf "%s\\n" "$@" > "$(dirname "$0")/arguments"\n'
@@ -30,8 +31,8 @@ def engine_of(
         parallel=3,
         log_copy_interval_ms=10,
         prepare_memory=64 << 20,
-        nice=0,
-        ionice="none",
+        priority=Priority(0, "none"),
+        standstill=10,
         extra_args=("--extra", "last"),
         include=include,
     )
