@@ -18,6 +18,9 @@ from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER, PrivateMariaDB
 Sections = Mapping[str, Mapping[str, object]]
 SMALL_CHUNKS: Sections = {"stream": {"chunk_mib": 1, "memory_mib": 16}}
 
+STALLS_ARE_WANTED = {"on_blocker": "wait"}
+"""Many tests hold a backup where they want it by a statement that it would otherwise not even start beside."""
+
 
 class ConfinedAgent(Agent):
     """With a temporary directory of its own, and started by way of `prefix`, such as `setpriv` with its arguments."""
@@ -34,7 +37,13 @@ class ConfinedAgent(Agent):
         password: str = AGENT_PASSWORD,
     ) -> None:
         super().__init__(
-            base, server, instance_id=instance_id, store_url=store_url, extra=extra, user=user, password=password
+            base,
+            server,
+            instance_id=instance_id,
+            store_url=store_url,
+            extra={"locks": STALLS_ARE_WANTED, **extra},
+            user=user,
+            password=password,
         )
         self.prefix: Sequence[str] = ()
         self.temporary = base / "tmp"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+OnBlocker = Literal["fail", "kill", "wait"]
 _ASK_EVERY = 0.1
 """Seconds between two questions to the server."""
 _AFTER_KILL = 2.0
@@ -30,7 +31,7 @@ _NAMED = 3
 class Blockers:
     """Asks the instance. Its notices are for the operation's thread to tell; all else may be called from others."""
 
-    def __init__(self, instance: Instance, datadir: Path, on_blocker: Literal["fail", "kill"]) -> None:
+    def __init__(self, instance: Instance, datadir: Path, on_blocker: OnBlocker) -> None:
         self._instance = instance
         self._datadir = datadir
         self._on_blocker = on_blocker
@@ -68,6 +69,11 @@ class Blockers:
                 self._notices.append(f"the backup waits for {blocker}")
         return found
 
+    @property
+    def are_waited_for(self) -> bool:
+        """Whether the engine shall wait in line, as it would without us, and blockers are only named."""
+        return self._on_blocker == "wait"
+
     def end(self, found: Sequence[Blocker]) -> bool:
         """Kills what may be killed; whether anything was."""
         if self._on_blocker != "kill":
@@ -95,7 +101,7 @@ class Patience:
     _killed: bool = False
 
     def look(self, now: float) -> bool:
-        """Whether somebody is in the way. Asks the server only now and then.
+        """Whether to wait because somebody is in the way. Asks the server only now and then.
 
         Raises EngineError (`lock_blocked`) when that has lasted for too long, and InstanceError (`grant_missing`).
         """
@@ -104,6 +110,8 @@ class Patience:
         self._asked = now
         found = self.blockers.find()
         self._blocked = bool(found)
+        if self.blockers.are_waited_for:
+            return False
         if now - self.since > self.wait:
             self._run_out(found or (), now)
         return self._blocked

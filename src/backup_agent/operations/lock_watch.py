@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode
-from backup_agent.operations.blocking import Blockers, Patience
+from backup_agent.operations.blocking import Blockers, OnBlocker, Patience
 from backup_agent.operations.clock import Clock
 from backup_agent.stream.intake import Activity
 
@@ -32,7 +32,7 @@ class LockPolicy:
     """How long to wait for blockers while no writer waits behind the engine: before its start, in its first stage."""
     stall_wait: float
     """How long the engine may wait for blockers with writers behind it, and be held back from that beforehand."""
-    on_blocker: Literal["fail", "kill"]
+    on_blocker: OnBlocker
     standstill: float
     """How long a stopped engine or a stuck reader is borne while tables are locked."""
 

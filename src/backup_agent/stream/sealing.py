@@ -23,7 +23,7 @@ from backup_agent.stream.seal import seal
 from backup_agent.stream.spool import Spool, SpoolFile
 
 _PATIENCE: Final = 1.0
-"""Seconds to wait for memory before a sealed chunk goes to the spool: a store that keeps up needs no disk."""
+"""Seconds to wait for memory before sealed chunks go to the spool: a store that keeps up needs no disk."""
 _LOOK_EVERY: Final = 0.05
 _MARGIN: Final = 1.25
 """A chunk gets a place for so many times what the ones before it took. One that takes more is let have it."""
@@ -86,6 +86,7 @@ class Sealing:
         self._digest = hashlib.sha256()
         self._order = Turnstile()
         self._share = 1.0  # of its raw size that a chunk is expected to take; the first ones may take all
+        self._store_is_slow = False
         self.held_up = False
         """Whether the store was so slow that memory and spool were full."""
 
@@ -135,14 +136,19 @@ class Sealing:
 
     def _find_place(self, size: int) -> SpoolFile | None:
         """None when the memory for it has been taken."""
+        if self._memory.acquire(size, within=0):
+            self._store_is_slow = False
+            return None
         began = time.monotonic()
-        while not self._memory.acquire(size, within=_LOOK_EVERY):
+        while True:
             locked = self._locked()
-            if locked or time.monotonic() - began >= _PATIENCE:
+            if locked or self._store_is_slow:
                 if file := self._spool.claim(size, locked=locked):
                     return file
                 self.held_up = True
-        return None
+            if self._memory.acquire(size, within=_LOOK_EVERY):
+                return None
+            self._store_is_slow |= time.monotonic() - began >= _PATIENCE
 
     @staticmethod
     def _read(chunk: RawChunk) -> Iterator[memoryview]:

@@ -33,7 +33,7 @@ class ScriptedStore:
 
     def put(self, key: str, body: bytes | bytearray) -> None:
         self._act(key)
-        self.objects[key] = body
+        self.objects[key] = bytes(body)
 
     def get(self, key: str, *, limit: int) -> bytes:
         self._act(key)

@@ -1,0 +1,172 @@
+"""The engine is not kept waiting: what finds no room in memory goes to disk, and nothing of it is lost."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backup_agent.domain.layout import BackupPlace
+from backup_agent.domain.manifest import Compression
+from backup_agent.errors import EngineError, ErrorCode
+from backup_agent.storage.local import LocalStore
+from backup_agent.stream.download import read_stream
+from backup_agent.stream.settings import StreamSettings
+from backup_agent.stream.spool import Spool, SpoolBounds, SpoolFile
+from backup_agent.stream.upload import Upload, Uploaded
+from tests.unit.manifests import manifest_of
+
+KIB, MIB = 1 << 10, 1 << 20
+SETTINGS = StreamSettings(
+    chunk_size=64 * KIB, memory=5 * 64 * KIB, threads=2, transfers=4, compression=Compression(algorithm="zstd", level=1)
+)
+PLACE = BackupPlace("c", "44b277eb-39be-4921-be31-3d61b43651d7", "61f12fef-edb1-4561-8122-e7c00ef26a82")
+RAW = random.Random(1).randbytes(3 * MIB)
+ROOMY = SpoolBounds(limit=100 * MIB, reserve=0, floor=0)
+PATIENCE = 60.0
+
+
+class Gated(LocalStore):
+    """A store that answers no put before its gate is opened."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, create=True)
+        self.gate = threading.Event()
+
+    def put(self, key: str, body: bytes | bytearray) -> None:
+        self.gate.wait(PATIENCE)
+        super().put(key, body)
+
+
+class Nod:
+    """A judge who accepts everything."""
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Nothing to say."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Gated:
+    store = Gated(tmp_path / "store")
+    store.prepare("c")
+    return store
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextmanager
+def running(store: Gated, spool: Spool, *, locked: bool) -> Iterator[tuple[Upload, Callable[[], Uploaded]]]:
+    """An upload of RAW, and how to wait for its end."""
+    upload = Upload(store, PLACE, SETTINGS, spool, locked=lambda: locked, on_failure=lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(upload.run, io.BytesIO(RAW), Nod(), lambda: None)
+        try:
+            yield upload, lambda: future.result(PATIENCE)
+        finally:
+            store.gate.set()
+
+
+def stored(store: Gated, uploaded: Uploaded) -> bytes:
+    described = manifest_of(PLACE, chunks=uploaded.chunks, totals=uploaded.totals)
+    return b"".join(read_stream(store, PLACE, described, SETTINGS))
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_store_that_hangs_does_not_keep_the_engine_waiting(store: Gated, directory: Path, *, locked: bool) -> None:
+    with Spool(directory, ROOMY) as spool, running(store, spool, locked=locked) as (upload, result):
+        until(lambda: upload.bytes_read == len(RAW))
+        assert upload.bytes_stored == 0
+        assert upload.held_up is None
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in directory.iterdir())
+        store.gate.set()
+        assert stored(store, result()) == RAW
+        assert list(directory.iterdir()) == []
+
+
+def test_a_full_spool_pushes_back_and_says_so(store: Gated, directory: Path) -> None:
+    limits = SpoolBounds(limit=MIB, reserve=0, floor=0)
+    with Spool(directory, limits) as spool, running(store, spool, locked=True) as (upload, result):
+        until(lambda: upload.held_up)
+        assert "while tables were locked" in str(upload.held_up)
+        assert spool.peak <= MIB
+        assert upload.bytes_read < len(RAW)
+        store.gate.set()
+        assert stored(store, result()) == RAW
+
+
+def test_the_reserve_is_left_alone_until_tables_are_locked(store: Gated, directory: Path) -> None:
+    limits = SpoolBounds(limit=2 * MIB, reserve=MIB, floor=0)
+    with Spool(directory, limits) as spool, running(store, spool, locked=False) as (upload, result):
+        until(lambda: upload.held_up)
+        assert "the store is slower than the engine" in str(upload.held_up)
+        assert spool.peak <= MIB
+        store.gate.set()
+        assert stored(store, result()) == RAW
+
+
+@pytest.mark.parametrize("locked", [True, False])
+@pytest.mark.parametrize("good", [0, 1, 7])
+def test_a_disk_that_fails_costs_time_and_no_byte(
+    store: Gated, directory: Path, monkeypatch: pytest.MonkeyPatch, good: int, *, locked: bool
+) -> None:
+    """It fails in the middle of a write, after `good` whole ones."""
+    real, left = os.pwrite, [good]
+
+    def failing(descriptor: int, data: memoryview, offset: int) -> int:
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    with Spool(directory, ROOMY) as spool, running(store, spool, locked=locked) as (upload, result):
+        until(lambda: upload.held_up)
+        store.gate.set()
+        assert stored(store, result()) == RAW
+
+
+def test_a_disk_that_changes_bytes_is_found_out(store: Gated, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SpoolFile.write
+
+    def flipping(file: SpoolFile, piece: bytes | memoryview) -> None:
+        data = bytearray(piece)
+        data[len(data) // 2] ^= 1
+        real(file, bytes(data))
+
+    monkeypatch.setattr(SpoolFile, "write", flipping)
+    with Spool(directory, ROOMY) as spool, running(store, spool, locked=False) as (upload, result):
+        until(lambda: upload.bytes_read == len(RAW))
+        store.gate.set()
+        with pytest.raises(EngineError, match="SHA-256") as caught:
+            result()
+        assert caught.value.code is ErrorCode.SPOOL_FAILED
+
+
+def test_a_file_that_is_gone_fails_the_backup(store: Gated, directory: Path) -> None:
+    with Spool(directory, ROOMY) as spool, running(store, spool, locked=True) as (upload, result):
+        until(lambda: upload.bytes_read == len(RAW))
+        for path in directory.iterdir():
+            path.unlink()
+        store.gate.set()
+        with pytest.raises(EngineError, match="can't be read back from the spool") as caught:
+            result()
+        assert caught.value.code is ErrorCode.SPOOL_FAILED
