@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs lock setup packages clean
+.PHONY: help demo test check docs bench lock setup packages clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
 
@@ -28,6 +28,11 @@ check: setup  ## format, lint, types, import contracts, unit tests, documentatio
 
 docs: setup  ## write docs/reference from the code
 	$(BIN)/python docs/generate.py
+
+bench: packages $(READY)  ## compare with other tools: SIZE_MB=4096 ROUNDS=3 CONTENDERS= ONLY= OUT=docs/benchmarks DIR=
+	@./setup/bench.sh .venv-bench
+	$(BIN)/python -m bench --size-mb $(or $(SIZE_MB),4096) --rounds $(or $(ROUNDS),3) $(if $(CONTENDERS),--contenders $(CONTENDERS)) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT)) $(if $(DIR),--directory $(DIR))
 
 lock: setup  ## resolve the dependencies anew into requirements/
 	$(BIN)/python -m pip install -q uv

@@ -1,0 +1,74 @@
+"""What backup-agent wants to reach, and what it reached. Pure: decides from the medians, measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench.contenders import AWS, COMPRESSED, OURS, REFERENCE, REFERENCE_FAST_LOG
+from bench.results import Row, find
+
+MAX_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`reached` is None when a row that it needs is missing."""
+
+    what: str
+    at_most: float
+    reached: float | None
+    unit: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.reached is None:
+            return "not measured"
+        return "met" if self.reached <= self.at_most else "**not met**"
+
+
+def judge(medians: Sequence[Row], cores: int) -> list[Target]:
+    full, slow = find(medians, "full", OURS), find(medians, "slow", OURS)
+    stock = find(medians, "full", REFERENCE)
+    fast_log = find(medians, "full", REFERENCE_FAST_LOG)
+    compressed = find(medians, "full", COMPRESSED)
+    hand = find(medians, "full", AWS)
+    incremental = find(medians, "incremental", OURS)
+    return [
+        Target("full: time, to `| zstd -1 -T0 | aws s3 cp -`", 0.55, _ratio(full, hand, "seconds")),
+        Target(
+            "full: time, to the CPU bound (CPU seconds of `mariadb-backup | zstd -1 -T0` by cores)",
+            1.2,
+            full.seconds / (compressed.cpu_s / cores) if full and compressed else None,
+        ),
+        Target("InnoDB stall, to stock `mariadb-backup`", 0.1, _ratio(full, stock, "innodb_ms")),
+        Target("InnoDB stall, store held to 30 MB/s, to stock", 0.1, _ratio(slow, stock, "innodb_ms")),
+        Target(
+            "MyISAM stall, store held to 30 MB/s, to `--log-copy-interval=10 > /dev/null`",
+            1.5,
+            _ratio(slow, fast_log, "myisam_ms"),
+        ),
+        Target("peak memory of the agent's process (VmHWM)", MAX_BYTES / (1 << 20), _agent_mib(medians), " MiB"),
+        Target(
+            "incremental: time, to `--incremental-lsn > /dev/null`",
+            1.15,
+            _ratio(incremental, find(medians, "incremental", REFERENCE), "seconds"),
+        ),
+        Target(
+            "restore to a serving database: time, to `aws | zstd | mbstream`, `--prepare`",
+            0.8,
+            _ratio(find(medians, "restore", OURS), find(medians, "restore", AWS), "seconds"),
+        ),
+    ]
+
+
+def _ratio(one: Row | None, other: Row | None, figure: str) -> float | None:
+    if one is None or other is None:
+        return None
+    above, below = getattr(one, figure), getattr(other, figure)
+    return above / below if above is not None and below else None
+
+
+def _agent_mib(medians: Iterable[Row]) -> float | None:
+    peaks = [row.agent_bytes for row in medians if row.agent_bytes is not None]
+    return max(peaks) / (1 << 20) if peaks else None
