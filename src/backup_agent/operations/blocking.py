@@ -6,17 +6,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import structlog
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.errors import EngineError, ErrorCode, InstanceError
+from backup_agent.instance.blockers import Blocker
 from backup_agent.instance.interface import Instance
 from backup_agent.operations.clock import Clock
-
-if TYPE_CHECKING:
-    from backup_agent.instance.blockers import Blocker
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +54,6 @@ class Blockers:
 
     def find(self) -> tuple[Blocker, ...] | None:
         """None when the server can't be asked: no reason to end a backup, whose engine will notice."""
-        if not hasattr(self._instance, "blockers"):
-            return ()
         try:
             found = self._instance.blockers(self._datadir)
         except InstanceError as error:
@@ -73,6 +69,19 @@ class Blockers:
     def are_waited_for(self) -> bool:
         """Whether the engine shall wait in line, as it would without us, and blockers are only named."""
         return self._on_blocker == "wait"
+
+    def names(self, found: Sequence[Blocker]) -> str:
+        """For a message."""
+        if not found:
+            return (
+                "somebody the server does not name (an idle session with LOCK TABLES ... WRITE? INSTALL SONAME "
+                "'metadata_lock_info' makes the server tell)"
+            )
+        named = [f"{blocker}{self._why_alive(blocker)}" for blocker in found[:_NAMED]]
+        return "; ".join(named) + (f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+
+    def _why_alive(self, blocker: Blocker) -> str:
+        return f", not killed: {blocker.protected}" if self._on_blocker == "kill" and blocker.protected else ""
 
     def end(self, found: Sequence[Blocker]) -> bool:
         """Kills what may be killed; whether anything was."""
@@ -125,17 +134,8 @@ class Patience:
             return
         raise EngineError(
             ErrorCode.LOCK_BLOCKED,
-            f"the backup waited {now - self.since:.1f} s for its locks (stage {self.stage}), for {_named(found)}",
+            f"the backup waited {now - self.since:.1f} s for its locks (stage {self.stage}): for "
+            f"{self.blockers.names(found)}",
             "Take the backup when such statements do not run; locks.blocker_wait_s and locks.stall_wait_s say how long "
             'to wait for them, and locks.on_blocker = "kill" lets the backup end them.',
         )
-
-
-def _named(found: Sequence[Blocker]) -> str:
-    if not found:
-        return (
-            "somebody the server does not name (an idle session with LOCK TABLES ... WRITE? INSTALL SONAME "
-            "'metadata_lock_info' makes the server tell)"
-        )
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return "; ".join(map(str, found[:_NAMED])) + more
