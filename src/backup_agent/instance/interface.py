@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from backup_agent.domain.lineage import Lineage
 from backup_agent.domain.manifest import BinlogPosition
+from backup_agent.instance.blockers import Blocker
 from backup_agent.instance.table_files import TableFile
 
 
@@ -60,4 +61,20 @@ class Instance(Protocol):
 
     def connections(self) -> frozenset[int]:
         """The ids of the connections of the agent's database user, the asking one left out."""
+        ...
+
+    def blockers(self, datadir: Path) -> tuple[Blocker, ...]:
+        """The connections that make the engine wait for its locks, or would if it asked for them now; longest first.
+
+        A statement that takes a millisecond is one as long as it runs: look at `age_s`. Cheap enough to be asked ten
+        times a second. Without the plugin METADATA_LOCK_INFO not all can be told (`instance.blockers`). Always empty
+        on MySQL. Raises InstanceError.
+        """
+        ...
+
+    def kill_query(self, blocker: Blocker) -> bool:
+        """Ends that very statement, not its connection. False when it has ended by itself.
+
+        Raises InstanceError: `invalid_request` when the blocker is protected, `grant_missing` (CONNECTION ADMIN).
+        """
         ...

@@ -10,8 +10,9 @@ from typing import Literal
 
 from backup_agent.domain.manifest import BinlogPosition
 from backup_agent.errors import ErrorCode, InstanceError
-from backup_agent.instance import binlog, grants
+from backup_agent.instance import binlog, blocker_search, grants
 from backup_agent.instance.access import elsewhere, unreadable
+from backup_agent.instance.blockers import Blocker
 from backup_agent.instance.connection import Endpoint, Session
 from backup_agent.instance.datadir import measure
 from backup_agent.instance.identity import read_lineage, system_tablespace_files
@@ -90,6 +91,14 @@ class MariaDBInstance:
     def connections(self) -> frozenset[int]:
         with Session(self._endpoint) as session:
             return frozenset(int(row[0]) for row in session.rows(_OTHER_CONNECTIONS))
+
+    def blockers(self, datadir: Path) -> tuple[Blocker, ...]:
+        with Session(self._endpoint) as session:
+            return blocker_search.find_blockers(session, datadir)
+
+    def kill_query(self, blocker: Blocker) -> bool:
+        with Session(self._endpoint) as session:
+            return blocker_search.kill_query(session, blocker)
 
     def _datadir(self, session: Session, variables: Variables) -> Path:
         """Real path. Another host's may have the same name as one of ours, hence the look at the connection."""
