@@ -76,7 +76,6 @@ class ErrorCode(StrEnum):
     LOCK_BUDGET_EXCEEDED = "lock_budget_exceeded", "Tables were locked for longer than locks.max_lock_seconds allows."
     LOCK_BLOCKED = "lock_blocked", "Statements of others kept the backup from its locks for longer than allowed."
     SPOOL_UNUSABLE = "spool_unusable", "The spool's directory can't be made or written."
-    SPOOL_TOO_SMALL = "spool_too_small", "The spool has no room for what is copied while tables are locked."
     SPOOL_FAILED = "spool_failed", "What was written to the spool could not be read back."
     LSN_MISMATCH = "lsn_mismatch", "The LSNs the engine reports do not continue the parent's."
     EXTRACT_FAILED = "extract_failed", "mbstream could not write the files, or wrote others than the manifest lists."

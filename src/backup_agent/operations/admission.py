@@ -133,21 +133,14 @@ def check_instance(facts: Facts, policy: Policy) -> str | None:
 
 
 def check_spool(facts: Facts, room: SpoolBounds, policy: Policy) -> str | None:
-    """As check_instance, for a spool that can't take what is copied while tables are locked."""
+    """A warning when the spool can't take what is copied while tables are locked. (`refuse` allows no such tables.)"""
     size = facts.nontransactional_bytes
-    if size <= policy.nontransactional_threshold or room.limit >= size or policy.nontransactional == "allow":
+    if size <= policy.nontransactional_threshold or room.limit >= size:
         return None
-    what = (
+    return (
         f"the spool has room for {room.limit / MIB:.0f} MiB, but {size / MIB:.0f} MiB are copied while tables are "
-        "write-locked: a slow store would make the locks last longer"
+        "write-locked: a slow store would make the locks last longer; set spool.dir to a disk with more room"
     )
-    if policy.nontransactional == "refuse":
-        raise RejectedError(
-            ErrorCode.SPOOL_TOO_SMALL,
-            f"{what}, and instance.nontransactional is `refuse`",
-            "Free some space, set spool.dir to a disk with more of it, or see spool.max_mib and spool.min_free_mib.",
-        )
-    return what
 
 
 def check_grants(missing: tuple[str, ...]) -> None:
