@@ -40,6 +40,7 @@ from backup_agent.storage.local import LocalStore
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.s3 import S3Store
 from backup_agent.storage.s3_client import S3Options
+from backup_agent.storage.throttle import Bandwidth, ThrottledStore
 from backup_agent.storage.urls import FileUrl, S3Url, parse_store_url
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import SpoolSettings
@@ -137,9 +138,21 @@ def _lock(instance: InstanceConfig) -> Callable[[str, str | None, Cancellation],
 def _store(config: Config) -> Callable[[Cancellation, float | None], Store]:
     bare = _bare_store(config.store, config.instance.account_id, connections=2 * config.stream.transfers + 8)
 
+    limit = config.store.bandwidth_limit_mib_s
+    bandwidth = None if limit is None else Bandwidth(limit * MIB)
+
     def connect(cancellation: Cancellation, give_up_after: float | None) -> Store:
         seconds = config.store.retry_for_s if give_up_after is None else min(give_up_after, config.store.retry_for_s)
-        return RetryingStore(bare, give_up_after=seconds, cancellation=cancellation, on_retry=_tell_retry)
+        if bandwidth is None:
+            return RetryingStore(bare, give_up_after=seconds, cancellation=cancellation, on_retry=_tell_retry)
+        throttled = ThrottledStore(bare, bandwidth, cancellation=cancellation)
+        return RetryingStore(
+            throttled,
+            give_up_after=seconds,
+            cancellation=cancellation,
+            on_retry=_tell_retry,
+            clock=throttled.clock,
+        )
 
     return connect
 

@@ -14,12 +14,19 @@ from backup_agent.storage.interface import Store
 from backup_agent.storage.local import LocalStore
 from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
+from backup_agent.storage.throttle import Bandwidth, ThrottledStore
 from tests.contract.line import TIMEOUT_S, Line
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.s3 import CROWD_BUCKET, CROWD_KEY, S3Server
 
 CONTAINER = "box"
 CROWD = 10_000
+
+
+_WRAPPERS: dict[str, Callable[[Store], Store]] = {
+    "retrying": lambda store: RetryingStore(store, give_up_after=5, cancellation=Cancellation()),
+    "throttled": lambda store: ThrottledStore(store, Bandwidth(1 << 30), cancellation=Cancellation()),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ def crowded_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("s3", marks=pytest.mark.server),
         "retrying directory",
         pytest.param("retrying s3", marks=pytest.mark.server),
+        "throttled directory",
+        pytest.param("throttled s3", marks=pytest.mark.server),
     ]
 )
 def makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Makers]:
@@ -61,16 +70,11 @@ def makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Makers]:
     kind: str = request.param
     family = _s3_makers if kind.endswith("s3") else _directory_makers
     with family(request, tmp_path) as plain:
-        if not kind.startswith("retrying"):
+        wrap = next((wrap for word, wrap in _WRAPPERS.items() if kind.startswith(word)), None)
+        if wrap is None:
             yield plain
             return
-        yield Makers(
-            lambda place, create: RetryingStore(
-                plain.connect(place, create), give_up_after=5, cancellation=Cancellation()
-            ),
-            plain.new_place,
-            plain.crowd,
-        )
+        yield Makers(lambda place, create: wrap(plain.connect(place, create)), plain.new_place, plain.crowd)
 
 
 @pytest.fixture
