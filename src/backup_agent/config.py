@@ -217,8 +217,7 @@ class StoreConfig(Section):
     retry_for_s: Annotated[float, Field(ge=0, le=86_400)] = 300
     """Seconds to go on trying a request that fails in a way that may pass; 0 tries once."""
     bandwidth_limit_mib_s: Annotated[float, Field(ge=0.01, le=1_000_000)] | None = None
-    """MiB a second that chunks and manifests may take to and from the store, all transfers together; unlimited by
-    default. A store slower than the engine needs room in the spool."""
+    """MiB a second to and from the store, all transfers together. A slow store needs room in the spool."""
     s3: S3Config = S3Config()
 
 
