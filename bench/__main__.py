@@ -42,9 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bench = _set_up(options, base, stack)
             for phase in (name for name in _CARRIED_OUT if name in options.only):
                 _CARRIED_OUT[phase](bench)
-        write(bench, Path(options.out), options.fill, SLOW_BYTES_PER_SECOND)
+        text = write(
+            bench, Path(options.out), filled_by=options.fill, slow_rate=SLOW_BYTES_PER_SECOND, draw=options.plots
+        )
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     finally:
         shutil.rmtree(base)
+    print(text)
     broken = [omission for omission in bench.omissions if omission.broken]
     for omission in broken:
         sys.stderr.write(f"{omission.phase}: {omission.contender}: {omission.reason}\n")
@@ -103,6 +108,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fill", choices=list(fillers()), default=next(iter(fillers())), help="who makes the data")
     parser.add_argument("--idle-s", type=float, default=10, help="seconds of each look at the server without a backup")
     parser.add_argument("--directory", help="where everything is kept while it runs (default: the system's)")
+    parser.add_argument("--plots", action=argparse.BooleanOptionalAction, default=True, help="draw pictures")
     parser.add_argument("--out", default=str(ROOT / "docs" / "benchmarks"), help="where the report goes")
     return parser.parse_args(arguments)
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench.reaper import descendants
 
 SAMPLE_SECONDS = 0.2
@@ -31,6 +33,8 @@ class Measured:
     begin: float
     end: float
     cpu_s: float
+    rest_cpu_s: float
+    """Of everything else on the machine meanwhile."""
     peak_bytes: int
     stdout: str
     stderr: str
@@ -54,6 +58,7 @@ def measure(
     """
     report, out, err = (directory / name for name in ("measured.json", "stdout", "stderr"))
     report.unlink(missing_ok=True)
+    before = _busy_seconds()
     with out.open("wb") as stdout, err.open("wb") as stderr:
         reaper = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("reaper.py")), str(report), *command],
@@ -66,16 +71,19 @@ def measure(
             peak = _watch(reaper, limit_s)
         finally:
             _stop(reaper)
+        busy = _busy_seconds() - before
     if not report.exists():
         raise RuntimeError(
             f"the measuring process ended with {reaper.returncode}:\n{err.read_text('utf-8', 'replace')}"
         )
     told = json.loads(report.read_text())
+    cpu_s = told["user_s"] + told["system_s"]
     return Measured(
         told["status"],
         told["begin"],
         told["end"],
-        told["user_s"] + told["system_s"],
+        cpu_s,
+        max(0.0, busy - cpu_s),
         peak,
         out.read_text("utf-8", "replace"),
         err.read_text("utf-8", "replace"),
@@ -95,6 +103,12 @@ def _watch(reaper: subprocess.Popen[bytes], limit_s: float) -> int:
         except subprocess.TimeoutExpired:
             continue
     return peak
+
+
+def _busy_seconds() -> float:
+    """CPU that all processes have used since the machine started; a guest's time is in its host's."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def _pss(pid: int) -> int:

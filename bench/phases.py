@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.contenders import AWS, COMPRESSED, PIPELINES, REFERENCE, BrokenError, Contender, Run, Stores, mariadb_backup
@@ -89,7 +90,8 @@ class Bench:
 
 def tell(**what: object) -> None:
     """A JSON line of progress."""
-    sys.stderr.write(json.dumps({key: value for key, value in what.items() if value is not None}) + "\n")
+    line = {"at": f"{datetime.now(UTC):%H:%M:%S}", **{key: value for key, value in what.items() if value is not None}}
+    sys.stderr.write(json.dumps(line) + "\n")
     sys.stderr.flush()
 
 
@@ -138,7 +140,7 @@ def _raw_bytes(bench: Bench, stores: Stores, since_lsn: int | None) -> int:
     """The size of the stream, by a run that nobody measures and that warms the page cache for all."""
     with bench.run(stores, since_lsn) as run:
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", f"{mariadb_backup(run)} | wc -c"],
+            ["bash", "-o", "pipefail", "-c", f"{mariadb_backup(run, '--log-copy-interval=10')} | wc -c"],
             capture_output=True,
             text=True,
             timeout=_LIMIT_SECONDS,
@@ -161,8 +163,9 @@ def _idle(bench: Bench, phase: Phase) -> None:
             IDLE,
             "no backup",
             measured.seconds,
-            0,
-            0,
+            measured.cpu_s,
+            measured.rest_cpu_s,
+            measured.peak_bytes,
             0,
             innodb_ms=felt.innodb_ms,
             innodb_p99_ms=felt.innodb_p99_ms,
@@ -188,6 +191,7 @@ def _one(bench: Bench, phase: Phase, contender: Contender, run: Run, raw: int) -
         contender.title,
         measured.seconds,
         measured.cpu_s,
+        measured.rest_cpu_s,
         measured.peak_bytes,
         raw,
         agent_bytes=_agent_bytes(contender, measured),

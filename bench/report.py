@@ -25,8 +25,8 @@ _TITLES: dict[Phase, str] = {
 _PICTURE_SECONDS = 120
 
 
-def write(bench: Bench, directory: Path, filled_by: str, slow_rate: int) -> None:
-    """README.md, results.json and the pictures, into `directory`."""
+def write(bench: Bench, directory: Path, *, filled_by: str, slow_rate: int, draw: bool) -> str:
+    """README.md, results.json and the pictures, into `directory`; the text of the first."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = medians(bench.rows)
     targets = judge(rows, machine.cores())
@@ -53,12 +53,13 @@ def write(bench: Bench, directory: Path, filled_by: str, slow_rate: int) -> None
         ],
     }
     (directory / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    pictures = _draw(directory)
+    pictures = _draw(directory) if draw else []
     text = "\n\n".join(
         _sections(bench, rows, targets, filled_by=filled_by, rate=slow_rate // 1_000_000, pictures=pictures)
     )
     (directory / "README.md").write_text(text + "\n")
     tell(doing="done", report=str(directory / "README.md"))
+    return text
 
 
 def _sections(
@@ -97,7 +98,8 @@ Each stores into a place of its own that is removed afterwards: restic's reposit
 what it had stored before. All tools run with their defaults.
 
 - *seconds*: of the whole command line, its start included; *MB/s*: of the raw stream that `mariadb-backup` makes.
-- *CPU s*: user and system time of the command's whole process tree (`wait4`), without the stores and the server.
+- *CPU s*: user and system time of the command's whole process tree (`wait4`); *rest*: of everything else on the machine
+  in the same time, that is the server, the stores and the load.
 - *memory*: the peak of the tree's summed proportional set sizes (PSS), sampled 5 times a second; in brackets the
   agent's own process by the kernel's count (VmHWM).
 - *stalls*: the longest single insert of a loop that inserts a row every 5 ms, one loop into an InnoDB and one into a
@@ -124,7 +126,7 @@ def _targets(targets: Iterable[Target]) -> str:
 
 def _restores(rows: Sequence[Row]) -> str:
     return _grid(
-        ("contender", "seconds", "of these: server start", "MB/s", "CPU s", "memory MB", "stored MB"),
+        ("contender", "seconds", "of these: server start", "MB/s", "CPU s", "rest", "memory MB", "stored MB"),
         [
             (
                 row.title,
@@ -132,6 +134,7 @@ def _restores(rows: Sequence[Row]) -> str:
                 _number(row.serve_s, 2),
                 _number(row.mb_per_s),
                 _number(row.cpu_s, 1),
+                _number(row.rest_cpu_s, 1),
                 _memory(row),
                 _megabytes(row.stored_bytes),
             )
@@ -149,6 +152,7 @@ def _backups(rows: Sequence[Row], phase: Phase) -> str:
             "seconds",
             "MB/s",
             "CPU s",
+            "rest",
             "memory MB",
             "stored MB",
             "InnoDB stall ms",
@@ -163,8 +167,8 @@ def _cells(row: Row, idle: Row | None) -> tuple[str, ...]:
     share = f"{row.tps / idle.tps:.0%}" if row.tps is not None and idle and idle.tps else "-"
     stalls = (_number(row.innodb_ms), _number(row.myisam_ms))
     if row.contender == IDLE:
-        return (row.title, *["-"] * 5, *stalls, f"{row.tps:.1f}/s")
-    speed = (_number(row.seconds, 2), _number(row.mb_per_s), _number(row.cpu_s, 1))
+        return (row.title, *["-"] * 6, *stalls, f"{row.tps:.1f}/s")
+    speed = (_number(row.seconds, 2), _number(row.mb_per_s), _number(row.cpu_s, 1), _number(row.rest_cpu_s, 1))
     return (row.title, *speed, _memory(row), _megabytes(row.stored_bytes), *stalls, share)
 
 

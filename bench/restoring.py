@@ -114,6 +114,7 @@ def _one(bench: Bench, restorer: _Restorer, before: dict[str, tuple[int, int | N
         restorer.title,
         measured.seconds + serve_s,
         measured.cpu_s,
+        measured.rest_cpu_s,
         measured.peak_bytes,
         restorer.raw_bytes,
         agent_bytes=agent_bytes(measured) if restorer.key == OURS else None,

@@ -23,6 +23,8 @@ class Row:
     title: str
     seconds: float
     cpu_s: float
+    rest_cpu_s: float
+    """CPU of everything else on the machine meanwhile: the server, the stores, the load, and strangers."""
     peak_bytes: int
     raw_bytes: int
     """Of the stream that mariadb-backup makes; of a restore, of the stream that it reads."""

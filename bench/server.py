@@ -20,6 +20,11 @@ _MYISAM_BYTES = (32 * MB, 190 * MB)
 _BUFFER_POOL_MIB = (128, 4096)
 _REDO_MIB = (96, 1024)
 _SETTLE_SECONDS = 600.0
+_FLUSHING = (
+    "SET GLOBAL innodb_max_dirty_pages_pct = {0}, GLOBAL innodb_io_capacity_max = {2}, GLOBAL innodb_io_capacity = {1}"
+)
+_HASTE = 20_000
+"""Pages a second that may be flushed while nobody measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,14 @@ def serve(base: Path, total: int, datadir: Path) -> PrivateMariaDB:
 
 def settle(server: PrivateMariaDB) -> None:
     """Flushes what is dirty, so that each contender finds the same short redo log. Raises TimeoutError."""
-    server.execute("SET GLOBAL innodb_max_dirty_pages_pct_lwm = 0, GLOBAL innodb_max_dirty_pages_pct = 0")
+    (row,) = server.query("SELECT @@innodb_max_dirty_pages_pct, @@innodb_io_capacity, @@innodb_io_capacity_max")
+    server.execute(_FLUSHING.format(0, _HASTE, _HASTE))
     deadline = time.monotonic() + _SETTLE_SECONDS
     while int(_status(server, "Innodb_buffer_pool_pages_dirty")) > 0:
         if time.monotonic() > deadline:
             raise TimeoutError("InnoDB has not flushed its pages")
         time.sleep(0.05)
-    server.execute("SET GLOBAL innodb_max_dirty_pages_pct = 90")
+    server.execute(_FLUSHING.format(*row))
 
 
 def transactions(server: PrivateMariaDB) -> int:
