@@ -125,6 +125,8 @@ def written_by(server: PrivateMariaDB, user: str, password: str) -> Iterator[Cal
             said.append(str(error))
 
     with closing(server.connect(user, password)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (number,) = cursor.fetchall()[0]
         thread = threading.Thread(target=write)
         thread.start()
         until(lambda: server.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE info = %s", (sql,)), "the write")
@@ -138,7 +140,7 @@ def written_by(server: PrivateMariaDB, user: str, password: str) -> Iterator[Cal
             yield result
         finally:
             with suppress(pymysql.err.MySQLError):
-                server.execute(f"KILL {connection.thread_id()}")
+                server.execute(f"KILL {number}")
             thread.join(60)
 
 

@@ -13,6 +13,7 @@ from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, Store
 from backup_agent.instance.interface import Facts
 from backup_agent.operations import admission
 from backup_agent.operations.services import Services
+from backup_agent.stream import spool
 
 _STORE_SECONDS = 5.0
 """How long the check goes on trying a store that fails: long enough for a hiccup, short enough to wait for."""
@@ -35,6 +36,7 @@ def check(services: Services, cancellation: Cancellation) -> Iterator[Finding]:
     if facts:
         yield _look("grants", lambda: _probe_grants(services, facts[0]))
         yield _look("policy", lambda: _probe_policy(services, facts[0]))
+        yield _look("spool", lambda: _probe_spool(services, facts[0]))
     yield _look("engine", lambda: _probe_engine(services, facts[0] if facts else None))
     yield _look("lock", lambda: _probe_lock(services, cancellation))
 
@@ -89,6 +91,13 @@ def _probe_policy(services: Services, facts: Facts) -> str:
     )
     size = facts.nontransactional_bytes / admission.MIB
     return (warning or f"{size:.1f} MiB of non-transactional tables, within the policy") + encryption
+
+
+def _probe_spool(services: Services, facts: Facts) -> str:
+    room = spool.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)
+    warning = admission.check_spool(facts, room, services.policy)
+    size, reserve = room.limit / admission.MIB, room.reserve / admission.MIB
+    return warning or f"{services.spool.directory}: up to {size:.0f} MiB, {reserve:.0f} of them kept for locked tables"
 
 
 def _probe_engine(services: Services, facts: Facts | None) -> str:

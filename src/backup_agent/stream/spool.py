@@ -6,6 +6,7 @@ is removed by the next one. Nothing here is made to last: the files are worthles
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -67,6 +68,8 @@ def bounds(settings: SpoolSettings, datadir: Path, nontransactional: int) -> Spo
         disk = shutil.disk_usage(directory)
     except OSError as error:
         raise _unusable(directory, error) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise _unusable(directory, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     floor = settings.floor
     if floor is None:
         floor = max(disk.total // _FLOOR_SHARE, _FLOOR) if shared else 0
