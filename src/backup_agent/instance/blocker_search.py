@@ -140,7 +140,7 @@ def _file_names(session: Session, tables: Iterable[TableName]) -> dict[str, str]
 def _supers(session: Session, suspects: Iterable[Suspect]) -> dict[str, bool | None]:
     """Of the users that are not protected anyway."""
     users = {
-        one.connection.user for one in suspects if one.connection.statement and not protected_by_kind(one.connection)
+        one.connection.user for one in suspects if not one.connection.idle and not protected_by_kind(one.connection)
     }
     if not users:
         return {}

@@ -70,6 +70,15 @@ class Connection(NamedTuple):
     statement: str
     own: bool
 
+    @property
+    def idle(self) -> bool:
+        return self.command == "Sleep"
+
+    @property
+    def doing(self) -> str:
+        """An event of row-based replication, for one, has no text."""
+        return "" if self.idle else shown(self.statement) or f"[{self.command}: {self.state or 'running'}]"
+
 
 class Lock(NamedTuple):
     """A granted lock as METADATA_LOCK_INFO names it."""
@@ -175,7 +184,7 @@ def _blocker(suspect: Suspect, engines: Mapping[TableName, str], supers: Mapping
         user=connection.user,
         host=connection.host,
         age_s=connection.age_s,
-        statement=shown(connection.statement),
+        statement=connection.doing,
         why=_why(suspect, engines),
         protected=_protected(suspect, supers),
     )
@@ -196,7 +205,7 @@ def _protected(suspect: Suspect, supers: Mapping[str, bool | None]) -> str | Non
     connection = suspect.connection
     if kind := protected_by_kind(connection):
         return kind
-    if not connection.statement:
+    if connection.idle:
         return "is idle: KILL QUERY would not release its locks"
     if suspect.keeps_locks:
         return "has locked tables: KILL QUERY would not release them"

@@ -90,6 +90,13 @@ def test_an_idle_blocker_says_so() -> None:
     assert blocker.protected == "is idle: KILL QUERY would not release its locks"
 
 
+def test_who_runs_something_without_a_text_is_not_called_idle() -> None:
+    applier = connection("", user="system user", command="Slave_SQL", state="Waiting for table level lock")
+    (blocker,) = by_locks(applier, backup_lock("MDL_BACKUP_DML"), table_lock("MDL_SHARED_WRITE", SESSIONS))
+    assert blocker.statement == "[Slave_SQL: Waiting for table level lock]"
+    assert blocker.why == "writes shop.sessions (MyISAM)"
+
+
 def test_the_longest_comes_first() -> None:
     found = by_statements(*(connection(number=number, age_s=number) for number in (3, 9, 5)))
     assert [blocker.id for blocker in found] == [9, 5, 3]
