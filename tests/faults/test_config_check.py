@@ -14,7 +14,7 @@ from tests.servers.mariadb import PrivateMariaDB, create_agent_user, free_port
 
 pytestmark = pytest.mark.server
 
-SUBJECTS = ["store", "database", "grants", "policy", "engine", "lock"]
+SUBJECTS = ["store", "database", "grants", "policy", "spool", "engine", "lock"]
 
 
 def failures(outcome: Outcome) -> dict[str, str]:
@@ -40,7 +40,8 @@ def test_all_is_well_for_the_least_privileged_user(agent: ConfinedAgent, shop: P
     assert [line.split()[:2] for line in lines] == [["ok", subject] for subject in ["config", *SUBJECTS]]
     assert "mariadb 1" in lines[2]
     assert str(shop.datadir) in lines[2]
-    assert "fits the server" in lines[5]
+    assert "4 of them kept for locked tables" in lines[5]
+    assert "fits the server" in lines[6]
 
 
 def test_every_failure_is_found_at_once(tmp_path: Path, shop: PrivateMariaDB) -> None:
