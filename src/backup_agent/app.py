@@ -121,6 +121,7 @@ def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig, *, sta
         standstill=standstill,
         extra_args=engine.extra_args,
         include=engine.include,
+        throttle=engine.throttle,
     )
     return StreamingEngine(dialect, settings, login, instance.runtime_dir / f"{instance.id}.work")
 

@@ -99,6 +99,8 @@ class EngineConfig(Section):
     """Files the engine copies at a time."""
     log_copy_interval_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
     """How often the redo log is copied. The engine's own default of 1000 stalls commits for up to a second."""
+    throttle: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """I/O operations a second, as the engine counts them. It slows the copying of locked tables most."""
     prepare_memory_mib: Annotated[int, Field(ge=16)] = 256
     """Memory for the engine's --prepare, in MiB."""
     nice: Annotated[int, Field(ge=0, le=19)] = 10

@@ -37,6 +37,7 @@ class EngineSettings:
     standstill: float
     extra_args: Sequence[str]
     include: Path | None
+    throttle: int | None = None
 
 
 class StreamingEngine:
@@ -84,6 +85,8 @@ class StreamingEngine:
             f"--parallel={settings.parallel}",
             f"--log-copy-interval={settings.log_copy_interval_ms}",
         ]
+        if settings.throttle is not None:
+            argv.append(f"--throttle={settings.throttle}")
         if plan.incremental_lsn is not None:
             argv.append(f"--incremental-lsn={plan.incremental_lsn}")
         if plan.replica:

@@ -22,7 +22,12 @@ def script(directory: Path, text: str, name: str = "engine") -> Path:
 
 
 def engine_of(
-    directory: Path, binary: Path, dialect: Dialect = MARIADB_BACKUP, *, include: Path | None = None
+    directory: Path,
+    binary: Path,
+    dialect: Dialect = MARIADB_BACKUP,
+    *,
+    include: Path | None = None,
+    throttle: int | None = None,
 ) -> StreamingEngine:
     """Its work directory is `directory/work`."""
     settings = EngineSettings(
@@ -35,6 +40,7 @@ def engine_of(
         standstill=10,
         extra_args=("--extra", "last"),
         include=include,
+        throttle=throttle,
     )
     login = Login("backup_agent", Path("/run/mysqld/mysqld.sock"), "localhost", 3306, "pass word")
     return StreamingEngine(dialect, settings, login, directory / "work")

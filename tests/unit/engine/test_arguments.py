@@ -22,10 +22,10 @@ def asked(directory: Path) -> list[str]:
     return (directory / "arguments").read_text().splitlines()
 
 
-def backup(directory: Path, plan: BackupPlan, dialect: Dialect) -> list[str]:
+def backup(directory: Path, plan: BackupPlan, dialect: Dialect, *, throttle: int | None = None) -> list[str]:
     """The arguments of an engine that ends at once, without success."""
     binary = script(directory, RECORDER)
-    with engine_of(directory, binary, dialect).start(plan) as run:
+    with engine_of(directory, binary, dialect, throttle=throttle).start(plan) as run:
         assert run.stdout.read() == b""
         with pytest.raises(EngineError):
             run.finish()
@@ -53,6 +53,10 @@ def test_a_full_backup_is_streamed(tmp_path: Path) -> None:
 def test_an_incremental_needs_only_the_parents_lsn(tmp_path: Path) -> None:
     rest = backup(tmp_path, FULLEST, MARIADB_BACKUP)
     assert rest[8:] == ["--incremental-lsn=44404", "--slave-info", "--galera-info", "--extra", "last"]
+
+
+def test_a_throttle_is_handed_to_the_engine(tmp_path: Path) -> None:
+    assert "--throttle=200" in backup(tmp_path, FULL, MARIADB_BACKUP, throttle=200)
 
 
 def test_xtrabackup_speaks_another_stream_format(tmp_path: Path) -> None:
