@@ -172,7 +172,8 @@ class LocksConfig(Section):
     """How long to wait for such statements once other writers wait behind the backup."""
     on_blocker: Literal["fail", "kill", "wait"] = "fail"
     """After that time: fail the backup, or KILL QUERY those statements (never those of replication, of the system, of
-    users with SUPER, or of this agent). `kill` needs CONNECTION ADMIN, and SELECT on mysql.global_priv. `wait` does not
+    users with SUPER, or of this agent). `kill` needs CONNECTION ADMIN ON *.* and
+    SELECT (User, Super_priv, is_role) ON mysql.user. `wait` does not
     look out for them: the backup waits in line, with writers behind it, until max_lock_seconds."""
     standstill_s: Annotated[float, Field(ge=1, le=3600)] = 10
     """How long the engine, the agent or the spool's disk may stand still while tables are locked, before the engine is

@@ -27,6 +27,12 @@ def agent_with(base: Path, server: PrivateMariaDB, **locks: object) -> ConfinedA
     return ConfinedAgent(base / "agent", server, extra={**SMALL_CHUNKS, "locks": locks})
 
 
+def lasting(server: PrivateMariaDB) -> None:
+    """Returns when the long statement is no longer one of a moment."""
+    running = "SELECT 1 FROM information_schema.PROCESSLIST WHERE info LIKE 'UPDATE shop.notes%' AND time_ms > 1200"
+    until(lambda: server.query(running), "a statement that lasts")
+
+
 def engine_of(running: Running) -> psutil.Process:
     """The engine's process, which the agent has started."""
     children = psutil.Process(running.pid).children()
@@ -74,6 +80,7 @@ def test_no_engine_starts_beside_a_statement_that_it_would_wait_for(tmp_path: Pa
     agent = agent_with(tmp_path, shop, blocker_wait_s=0.5)
     with nothing_left_behind(agent, shop):
         with notes_are_written(shop) as release:
+            lasting(shop)
             outcome = agent.run("run-once")
             release()
         refused(outcome, "lock_blocked", "engine", "root@", "UPDATE shop.notes", "MyISAM")
@@ -84,10 +91,12 @@ def test_no_engine_starts_beside_a_statement_that_it_would_wait_for(tmp_path: Pa
 
 def test_a_statement_that_ends_in_time_is_waited_for(tmp_path: Path, shop: PrivateMariaDB) -> None:
     agent = agent_with(tmp_path, shop, blocker_wait_s=60)
-    with notes_are_written(shop) as release, Running(agent, "run-once") as running:
-        running.await_word("backup.warning")
-        release()
-        outcome = running.end()
+    with notes_are_written(shop) as release:
+        lasting(shop)
+        with Running(agent, "run-once") as running:
+            running.await_word("backup.warning")
+            release()
+            outcome = running.end()
     assert outcome.status == 0, outcome.stderr
     (warning,) = outcome.events("backup.warning")
     assert "UPDATE shop.notes" in warning["notice"]
@@ -100,14 +109,14 @@ def killer(shop: PrivateMariaDB) -> Iterator[None]:
     """The agent's user may kill, and see who may not be killed."""
     shop.execute(
         f"GRANT CONNECTION ADMIN ON *.* TO {AGENT_USER}@localhost",
-        f"GRANT SELECT ON mysql.global_priv TO {AGENT_USER}@localhost",
+        f"GRANT SELECT (User, Super_priv, is_role) ON mysql.user TO {AGENT_USER}@localhost",
         "CREATE USER writer@localhost IDENTIFIED BY 'w'",
         "GRANT ALL ON shop.* TO writer@localhost",
     )
     yield
     shop.execute(
         f"REVOKE CONNECTION ADMIN ON *.* FROM {AGENT_USER}@localhost",
-        f"REVOKE SELECT ON mysql.global_priv FROM {AGENT_USER}@localhost",
+        f"REVOKE SELECT (User, Super_priv, is_role) ON mysql.user FROM {AGENT_USER}@localhost",
         "DROP USER writer@localhost",
     )
 
@@ -148,10 +157,19 @@ def written_by(server: PrivateMariaDB, user: str, password: str) -> Iterator[Cal
 def test_a_blocker_is_killed_where_that_is_allowed(tmp_path: Path, shop: PrivateMariaDB) -> None:
     agent = agent_with(tmp_path, shop, blocker_wait_s=0.5, on_blocker="kill")
     with written_by(shop, "writer", "w") as result:
+        lasting(shop)
         outcome = agent.run("run-once")
         assert "interrupted" in result()
     assert outcome.status == 0, outcome.stderr
     assert any("killed the statement of connection" in line["notice"] for line in outcome.events("backup.warning"))
+
+
+def test_killing_is_refused_to_an_agent_that_has_no_right_to_it(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    agent = agent_with(tmp_path, shop, on_blocker="kill")
+    refused(
+        agent.run("run-once"), "grant_missing", "instance", "CONNECTION ADMIN", "SELECT (User, Super_priv, is_role)"
+    )
+    assert "CONNECTION ADMIN" in agent.run("config", "check").stdout
 
 
 @pytest.mark.usefixtures("killer")
@@ -159,6 +177,7 @@ def test_an_administrators_statement_is_never_killed(tmp_path: Path, shop: Priva
     agent = agent_with(tmp_path, shop, blocker_wait_s=0.5, on_blocker="kill")
     with nothing_left_behind(agent, shop):
         with notes_are_written(shop) as release:
+            lasting(shop)
             outcome = agent.run("run-once")
             assert shop.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE info LIKE 'UPDATE shop.notes%'")
             release()

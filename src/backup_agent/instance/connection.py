@@ -129,6 +129,8 @@ class Session:
             read_timeout=ANSWER_SECONDS,
             write_timeout=ANSWER_SECONDS,
             defer_connect=True,
+            # Otherwise PyMySQL makes a TLS context for each connection, which takes some 20 ms of CPU.
+            ssl_disabled=self._endpoint.socket is not None,
         )
         connection.connect(dialled)
         return connection

@@ -14,6 +14,8 @@ BACKUP_GRANTS = ("RELOAD", "PROCESS", "BINLOG MONITOR")
 """For a backup with its binlog position. Without BINLOG MONITOR mariadb-backup fails only after it has copied."""
 REPLICA_GRANTS = ("SLAVE MONITOR",)
 """In addition on a replica, for the source's position (`--slave-info`); without it the failure comes as late."""
+KILL_GRANTS = ("CONNECTION ADMIN", "SELECT (User, Super_priv, is_role) ON mysql.user")
+"""In addition where the backup may kill what blocks it: the second tells it whom not to (users with SUPER)."""
 MYSQL_GRANTS = (
     "RELOAD",
     "PROCESS",
@@ -33,6 +35,7 @@ _ALIASES = {
 _WITHIN_SUPER = frozenset({"BINLOG MONITOR", "SLAVE MONITOR", "REPLICATION CLIENT"})
 _SUPER_SHRANK = (11, 0)
 """The first MariaDB whose SUPER no longer includes the monitoring privileges."""
+_COLUMNS = re.compile(r" ?\([^)]*\)")
 _GRANT = re.compile(r"GRANT (?P<privileges>.+?) ON (?:TABLE )?(?P<scope>\S+) TO ")
 
 
@@ -68,14 +71,16 @@ def create_user_statements(
     return tuple(template.format(account=account, password=_quoted(password)) for template in templates)
 
 
-def required(*, datastore: str, replica: bool) -> tuple[str, ...]:
+def required(*, datastore: str, replica: bool, kill: bool) -> tuple[str, ...]:
     """What a backup needs on such a server (`mariadb` or `mysql`)."""
     if datastore == "mysql":
         return MYSQL_GRANTS
-    return BACKUP_GRANTS + (REPLICA_GRANTS if replica else ())
+    return BACKUP_GRANTS + (REPLICA_GRANTS if replica else ()) + (KILL_GRANTS if kill else ())
 
 
-def missing(granted: Iterable[str], *, datastore: str, series: tuple[int, ...], replica: bool) -> tuple[str, ...]:
+def missing(
+    granted: Iterable[str], *, datastore: str, series: tuple[int, ...], replica: bool, kill: bool = False
+) -> tuple[str, ...]:
     """What `granted`, the lines of SHOW GRANTS, lacks, as GRANT names it. `series` is the version's (10, 11).
 
     The lines are those of the asking user and include the roles that are active in its connection; a role that is
@@ -85,7 +90,7 @@ def missing(granted: Iterable[str], *, datastore: str, series: tuple[int, ...], 
     super_is_old = datastore == "mysql" or series < _SUPER_SHRANK
     return tuple(
         name
-        for name in required(datastore=datastore, replica=replica)
+        for name in required(datastore=datastore, replica=replica, kill=kill)
         if not _holds(held, name, super_is_old=super_is_old)
     )
 
@@ -96,13 +101,13 @@ def _parse(lines: Iterable[str]) -> dict[str, set[str]]:
     for line in lines:
         # Lines without ON grant a role; what the role may do has lines of its own.
         if match := _GRANT.match(line):
-            names = re.sub(r" ?\([^)]*\)", "", match["privileges"]).split(", ")
+            names = _COLUMNS.sub("", match["privileges"]).split(", ")
             held.setdefault(match["scope"].replace("`", ""), set()).update(names)
     return held
 
 
 def _holds(held: dict[str, set[str]], name: str, *, super_is_old: bool) -> bool:
-    privilege, _, scope = name.partition(" ON ")
+    privilege, _, scope = _COLUMNS.sub("", name).partition(" ON ")
     accepted = {privilege, "ALL PRIVILEGES", *_ALIASES.get(privilege, ())}
     if super_is_old and privilege in _WITHIN_SUPER:
         accepted.add("SUPER")

@@ -42,8 +42,11 @@ class Instance(Protocol):
         """Raises InstanceError: `database_unreachable`, `database_denied`, `grant_missing`, `datadir_unreadable`."""
         ...
 
-    def missing_grants(self, *, replica: bool) -> tuple[str, ...]:
-        """The privileges that a backup needs and the user lacks, as GRANT names them; empty when all is well."""
+    def missing_grants(self, *, replica: bool, kill: bool = False) -> tuple[str, ...]:
+        """The privileges that a backup needs and the user lacks, as GRANT names them; empty when all is well.
+
+        `kill` when it may kill what blocks it.
+        """
         ...
 
     def binlog_digest(self, position: BinlogPosition) -> str | None:

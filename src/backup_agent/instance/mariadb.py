@@ -73,7 +73,7 @@ class MariaDBInstance:
     def table_files(self, datadir: Path) -> dict[str, TableFile]:
         return read_table_files(datadir)
 
-    def missing_grants(self, *, replica: bool) -> tuple[str, ...]:
+    def missing_grants(self, *, replica: bool, kill: bool = False) -> tuple[str, ...]:
         with Session(self._endpoint) as session:
             variables = _variables(session)
             return grants.missing(
@@ -81,6 +81,7 @@ class MariaDBInstance:
                 datastore=_datastore(variables),
                 series=_series(variables),
                 replica=replica,
+                kill=kill,
             )
 
     def binlog_digest(self, position: BinlogPosition) -> str | None:

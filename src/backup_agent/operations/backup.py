@@ -115,7 +115,9 @@ def _existing(request: BackupRequest, catalogue: Catalogue) -> SealedManifest | 
 def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, teller: Teller) -> Admitted:
     parent = admission.choose_parent(request, catalogue)
     facts = services.instance.facts()
-    admission.check_grants(services.instance.missing_grants(replica=facts.replica))
+    admission.check_grants(
+        services.instance.missing_grants(replica=facts.replica, kill=services.locks.on_blocker == "kill")
+    )
     engine = services.engine.version()
     admission.check_engine(engine, facts.version)
     room = spool.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)

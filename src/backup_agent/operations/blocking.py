@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 OnBlocker = Literal["fail", "kill", "wait"]
 _ASK_EVERY = 0.1
 """Seconds between two questions to the server."""
+_LASTING = 1.0
+"""Seconds. A busy server writes some MyISAM table at any moment; a statement of milliseconds is in nobody's way."""
 _AFTER_KILL = 2.0
 """Seconds for killed statements to go: an UPDATE of a MyISAM table ends at its next row."""
 _NAMED = 3
@@ -34,7 +36,7 @@ class Blockers:
         self._datadir = datadir
         self._on_blocker = on_blocker
         self._notices: deque[str] = deque()
-        self._told: set[tuple[int, str]] = set()
+        self._told: set[tuple[int, int]] = set()
 
     def notices(self) -> Sequence[str]:
         """What is to be told since the last call."""
@@ -52,16 +54,21 @@ class Blockers:
             cancellation.check()
             clock.sleep(_ASK_EVERY)
 
-    def find(self) -> tuple[Blocker, ...] | None:
-        """None when the server can't be asked: no reason to end a backup, whose engine will notice."""
+    def find(self, *, engine_waits: bool) -> tuple[Blocker, ...] | None:
+        """Those that have lasted for a while, or, when the engine waits already, all.
+
+        None when the server can't be asked: no reason to end a backup, whose engine will notice.
+        """
         try:
             found = self._instance.blockers(self._datadir)
         except InstanceError as error:
             log.warning("can't ask who blocks the backup", code=error.code, reason=error.message)
             return None
+        if not engine_waits:
+            found = tuple(blocker for blocker in found if blocker.age_s >= _LASTING)
         for blocker in found:
-            if (blocker.id, blocker.statement) not in self._told:
-                self._told.add((blocker.id, blocker.statement))
+            if (blocker.id, blocker.query_id) not in self._told:
+                self._told.add((blocker.id, blocker.query_id))
                 self._notices.append(f"the backup waits for {blocker}")
         return found
 
@@ -117,7 +124,7 @@ class Patience:
         if now - self._asked < _ASK_EVERY:
             return self._blocked
         self._asked = now
-        found = self.blockers.find()
+        found = self.blockers.find(engine_waits=self.engine_waits)
         self._blocked = bool(found)
         if self.blockers.are_waited_for:
             return False

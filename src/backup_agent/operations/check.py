@@ -78,7 +78,9 @@ def _probe_database(services: Services, facts: list[Facts]) -> str:
 
 
 def _probe_grants(services: Services, facts: Facts) -> str:
-    admission.check_grants(services.instance.missing_grants(replica=facts.replica))
+    admission.check_grants(
+        services.instance.missing_grants(replica=facts.replica, kill=services.locks.on_blocker == "kill")
+    )
     return "the database user has what a backup needs"
 
 

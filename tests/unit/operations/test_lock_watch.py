@@ -160,6 +160,12 @@ def test_an_engine_is_held_until_its_blockers_have_gone() -> None:
     assert list(state.blockers.notices()) == [f"the backup waits for {UPDATE}"]
 
 
+def test_statements_of_a_moment_hold_nobody() -> None:
+    with watching(PATIENT, Run(held=True), Server([replace(UPDATE, age_s=0.2)])) as state:
+        until(lambda: not state.run.held)
+    assert list(state.blockers.notices()) == []
+
+
 def test_a_server_that_cannot_be_asked_holds_nobody() -> None:
     with watching(PATIENT, Run(held=True), Server(away=True)) as state:
         until(lambda: not state.run.held)
