@@ -75,3 +75,18 @@ def test_only_statements_that_rebuild_an_aria_table_change_its_marks(mariadb: Pr
 def test_a_transactional_table_states_no_size(mariadb: PrivateMariaDB) -> None:
     mariadb.execute("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY) ENGINE=Aria TRANSACTIONAL=1")
     assert aria.stated_size((mariadb.datadir / "d/t.MAI").read_bytes()[:HEADER]) is None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_index_tells_whether_its_table_was_closed_since_it_was_written(mariadb: PrivateMariaDB, name: str) -> None:
+    mariadb.execute("CREATE DATABASE d", f"CREATE TABLE d.t (id INT PRIMARY KEY, what VARCHAR(90)) {KINDS[name]}")
+    kind, module = (("MY", myisam), ("MA", aria))["Aria" in KINDS[name]]
+
+    def is_open(*statements: str) -> bool:
+        mariadb.execute(*statements)
+        return bool(module.is_open((mariadb.datadir / f"d/t.{kind}I").read_bytes()[:HEADER]))
+
+    assert is_open("INSERT INTO d.t VALUES (1, 'x')")
+    assert not is_open("FLUSH TABLES")
+    assert not is_open("SELECT * FROM d.t")
+    assert is_open("UPDATE d.t SET what = 'y'")

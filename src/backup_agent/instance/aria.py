@@ -24,6 +24,7 @@ _OPTIONS_BYTES = 14
 
 HEADER_BYTES = 64
 """Of a .MAI file, enough for `rebuilt_at`."""
+_OPEN_COUNT = slice(24, 26)
 _TRANSACTIONAL_SINCE = slice(28, 49)
 _CREATED_OR_RENAMED = slice(28, 35)
 _REDO_SKIPPED_UNTIL = slice(42, 49)
@@ -80,3 +81,8 @@ def stated_size(header: bytes) -> int | None:
     if not header.startswith(_INDEX_MAGIC) or any(header[_TRANSACTIONAL_SINCE]) or len(header) < _DATA_SIZE.stop:
         return None
     return int.from_bytes(header[_DATA_SIZE], "big")
+
+
+def is_open(header: bytes) -> bool:
+    """Whether the table was written since it was opened, and was not closed, when its .MAI file was like this."""
+    return header.startswith(_INDEX_MAGIC) and any(header[_OPEN_COUNT])

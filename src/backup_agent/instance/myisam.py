@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _MAGIC = b"\xfe\xfe\x07"
+_OPEN_COUNT = slice(24, 26)
 _DATA_SIZE = slice(68, 76)
 
 
@@ -11,3 +12,8 @@ def stated_size(header: bytes) -> int | None:
     if not header.startswith(_MAGIC) or len(header) < _DATA_SIZE.stop:
         return None
     return int.from_bytes(header[_DATA_SIZE], "big")
+
+
+def is_open(header: bytes) -> bool:
+    """Whether the table was written since it was opened, and was not closed, when its .MYI file was like this."""
+    return header.startswith(_MAGIC) and any(header[_OPEN_COUNT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -21,8 +22,27 @@ _SHOWN = 3
 _SHRINK = frozenset({"MYD", "MAD", "CSV", "ARZ"})
 _ARIA_INDEX = "MAI"
 _STATED_SIZES = {"MYI": myisam.stated_size, "MAI": aria.stated_size}
+_OPEN = {"MYI": myisam.is_open, "MAI": aria.is_open}
+_LOGGED = (".MAD", ".MAI")
+_LOCKED = frozenset({"MYD", "MYI", "MAD", "MAI", "CSV", "ARZ"})
+_COPIED_LAST = frozenset(
+    f"mysql/{name}" for name in ("general_log", "slow_log", "column_stats", "index_stats", "table_stats")
+)
+"""The server writes these until the last lock, under which the engine copies them."""
+_OPEN_FOR = 1_000_000_000
+"""Nanoseconds before the lock: a table open at the lock and not written since then was only read."""
 
 TableFiles = Mapping[str, TableFile]
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """How the engine found the tables outside of InnoDB when it locked their writers out."""
+
+    at: int
+    """Nanoseconds since the epoch."""
+    in_use: frozenset[str]
+    """The tables that it copies later, when no statement is at work any more; named as `Doubt.table`."""
 
 
 def check_tables(doubts: Sequence[Doubt], datadir: Path) -> None:
@@ -42,8 +62,9 @@ def check_tables(doubts: Sequence[Doubt], datadir: Path) -> None:
         more = f"; and {len(grave) - _SHOWN} more" if len(grave) > _SHOWN else ""
         raise TakeAgainError(
             ErrorCode.DDL_DURING_BACKUP,
-            f"DDL met the backup, and its copies may not be the tables of the server: {shown}{more}",
-            "Take the backup while no MyISAM, Aria, CSV or ARCHIVE tables are created, altered, renamed or dropped.",
+            f"DDL or writes met the backup, and its copies may not be the tables of the server: {shown}{more}",
+            "Take the backup while no MyISAM, Aria, CSV or ARCHIVE tables are created, altered, renamed or dropped, or "
+            "written by several at a time.",
         )
 
 
@@ -68,7 +89,6 @@ def changes(files: Sequence[File], heads: Mapping[str, Head], now: TableFiles) -
 def torn(files: Sequence[File], heads: Mapping[str, Head], before: TableFiles, after: TableFiles) -> list[Doubt]:
     """The tables that were copied while a statement wrote them: the index does not know the size of the data.
 
-    BACKUP STAGE FLUSH should prevent that, but some copies of tables under many short writes were seen so (10.11.19).
     A table that nobody wrote between two looks at the server's files is as it is there.
     """
     sizes = {file.path: file.size for file in files}
@@ -83,6 +103,36 @@ def torn(files: Sequence[File], heads: Mapping[str, Head], before: TableFiles, a
         if stated is not None and stated != sizes.get(data) and not at_rest:
             found.append(Doubt(table, f"{data} was copied while it was written", by_ddl=True))
     return found
+
+
+def written(files: Sequence[File], heads: Mapping[str, Head], settled: TableFiles, locked: Locked) -> list[Doubt]:
+    """The tables that were written after they were copied, or meanwhile; `settled` is a look at the server's files
+    while nobody could write any.
+
+    The engine copies a table early, when its writers are locked out, unless it finds a statement at work on it. It does
+    not find those that are at work on a table while another one waits for it (10.11.19 asks for `In_use = 1`), nor any
+    on tables that its database user has no SELECT on, and copies amid their writes. A table that was not closed at the
+    lock had such a statement; the time of the last change tells the rest.
+    """
+    found = {}
+    for file in files:
+        table, _, extension = split_path(file.path)
+        there = settled.get(file.path)
+        copied_later = table in locked.in_use or table in _COPIED_LAST
+        if there is None or copied_later or extension not in _LOCKED or _is_logged(file.path, heads):
+            continue
+        was_open = extension in _OPEN and _OPEN[extension](heads[file.path].start)
+        if there.modified > (locked.at - _OPEN_FOR if was_open else locked.at):
+            found[table] = Doubt(table, f"{file.path} was written after its copy was begun", by_ddl=True)
+    return list(found.values())
+
+
+def _is_logged(path: str, heads: Mapping[str, Head]) -> bool:
+    """Whether it is a file of an Aria table whose log makes up for what was copied too early."""
+    if not path.endswith(_LOGGED):
+        return False
+    index = heads.get(f"{path[:-1]}I")
+    return index is not None and aria.stated_size(index.start) is None
 
 
 def _is_so_at_source(doubt: Doubt, datadir: Path) -> bool:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from backup_agent.domain.manifest import File
 from backup_agent.errors import ErrorCode, TakeAgainError
 from backup_agent.instance.table_files import TableFile
-from backup_agent.operations.tables import changes, check_tables, torn
+from backup_agent.operations.tables import Locked, changes, check_tables, torn, written
 from backup_agent.stream.mbstream_tree import Head
 from backup_agent.stream.tables import Doubt
 
@@ -163,3 +163,63 @@ def test_a_transactional_aria_table_is_made_whole_by_its_log() -> None:
 @pytest.mark.parametrize("header", [b"", b"\xfe\xfe\x07", b"\xfe\xfe\x01" + bytes(125)])
 def test_a_header_that_is_not_understood_is_no_doubt(header: bytes) -> None:
     assert torn_tables("MY", header, 99, OLD, NEW) == []
+
+
+SECOND = 1_000_000_000
+LOCKED_AT = 1_000 * SECOND
+CLOSED_MYI, OPEN_MYI = MYI, MYI[:24] + b"\x00\x01" + MYI[26:]
+CLOSED_MAI, OPEN_MAI = MAI, MAI[:24] + b"\x00\x01" + MAI[26:]
+LOGGED_MAI = index_header(ARIA_MAGIC, 97, 100, created=7)
+
+
+def written_tables(path: str, head: bytes, modified: int, *, in_use: frozenset[str] = frozenset()) -> list[str]:
+    """Of a table one of whose files, which `head` begins or indexes, was last changed at `modified`."""
+    index = f"{path[:-1]}I"
+    found = written(
+        [File(path=path, size=100)],
+        {index: Head(head, 0)},
+        {path: TableFile(100, modified)},
+        Locked(LOCKED_AT, in_use),
+    )
+    return [doubt.table for doubt in found]
+
+
+@pytest.mark.parametrize(
+    ("path", "head"),
+    [
+        ("d/t.MYD", CLOSED_MYI),
+        ("d/t.MYI", CLOSED_MYI),
+        ("d/t.MAD", CLOSED_MAI),
+        ("d/t.MAI", CLOSED_MAI),
+        ("d/t#P#p0.MYI", CLOSED_MYI),
+        ("d/t.CSV", b""),
+        ("d/t.ARZ", b""),
+    ],
+)
+def test_a_table_that_changed_after_its_writers_were_locked_out_was_copied_amid_a_statement(
+    path: str, head: bytes
+) -> None:
+    assert written_tables(path, head, LOCKED_AT + 1) == ["d/t"]
+    assert written_tables(path, head, LOCKED_AT - 1) == []
+
+
+def test_a_table_that_the_engine_copies_later_may_change_until_then() -> None:
+    assert written_tables("d/t.MYI", OPEN_MYI, LOCKED_AT + 1, in_use=frozenset({"d/t"})) == []
+    assert written_tables("mysql/general_log.CSV", b"", LOCKED_AT + 1) == []
+
+
+def test_what_a_transactional_aria_table_lacks_is_in_its_log() -> None:
+    for path in ("d/t.MAD", "d/t.MAI"):
+        assert written_tables(path, LOGGED_MAI, LOCKED_AT + 1) == []
+
+
+@pytest.mark.parametrize(("path", "head"), [("d/t.MYI", OPEN_MYI), ("d/t.MAI", OPEN_MAI)])
+def test_a_table_that_stayed_open_was_in_use_and_is_doubted_when_it_changed_shortly_before(
+    path: str, head: bytes
+) -> None:
+    assert written_tables(path, head, LOCKED_AT - SECOND // 2) == ["d/t"]
+    assert written_tables(path, head, LOCKED_AT - 2 * SECOND) == []  # others only read it
+
+
+def test_a_file_that_is_gone_is_for_others_to_judge() -> None:
+    assert written([File(path="d/t.MYD", size=1)], {}, {}, Locked(LOCKED_AT, frozenset())) == []

@@ -1,0 +1,99 @@
+"""Looks at the server's tables around a backup, and judges by what it saw whether their copies are theirs.
+
+The look that counts is taken while nobody can write anything: what has changed until then is not in the copies, and
+what comes later is no matter. When it comes too late, writes can't be told from DDL any more, and a doubt remains.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from backup_agent.domain.manifest import File
+from backup_agent.errors import InstanceError
+from backup_agent.instance.interface import Facts, Instance
+from backup_agent.instance.table_files import TableFile
+from backup_agent.operations.tables import Locked, changes, check_tables, torn, written
+from backup_agent.stream.mbstream import StreamParser
+
+_ENCODED = re.compile("[^0-9A-Za-z_]")
+
+
+class LockingRun(Protocol):
+    """What of a run of the engine the watch goes by. All from any thread."""
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Has `call` called once, in the thread that reads the engine's log, as soon as nobody can write anything (the
+        lock of the last stage was got). It does not raise. To be asked for before the engine is started.
+        """
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether that is so now."""
+        ...
+
+    @property
+    def locked_at(self) -> float | None:
+        """The monotonic time when the engine had locked writers of non-transactional tables out, and had listed the
+        tables in use: then it begins to copy the others. None before, and when its log does not tell.
+        """
+        ...
+
+    @property
+    def in_use(self) -> frozenset[tuple[str, str]]:
+        """That list: databases and tables, by their names in SQL."""
+        ...
+
+
+class TableWatch:
+    """Looks for the first time when it is made, before the engine runs. For one run."""
+
+    def __init__(self, instance: Instance, facts: Facts) -> None:
+        """Raises InstanceError (`datadir_unreadable`)."""
+        self._instance = instance
+        self._facts = facts
+        self._before = self._look()
+        self._after: dict[str, TableFile] | None = None
+        self._locked: Locked | None = None
+        self._failure: InstanceError | None = None
+
+    def follow(self, run: LockingRun) -> None:
+        """To be called before the engine is started."""
+        run.when_settled(lambda: self._look_at_settled(run))
+
+    def judge(self, parser: StreamParser, files: tuple[File, ...], *, incremental: bool) -> None:
+        """Raises TakeAgainError (`ddl_during_backup`), and InstanceError (`datadir_unreadable`)."""
+        if self._failure is not None:
+            raise self._failure
+        if self._facts.datastore != "mariadb":
+            return
+        after = self._look() if self._after is None else self._after
+        doubts = parser.doubts(self._facts.newest_tablespace if incremental else None)
+        doubts += changes(files, parser.heads, after)
+        doubts += torn(files, parser.heads, self._before, after)
+        if self._locked is not None:
+            doubts += written(files, parser.heads, after, self._locked)
+        check_tables(doubts, self._facts.datadir)
+
+    def _look_at_settled(self, run: LockingRun) -> None:
+        """In the thread that reads the engine's log."""
+        at = run.locked_at
+        try:
+            self._after = self._look()
+        except InstanceError as error:
+            self._failure = error
+            return
+        if at is not None and run.settled:
+            since = time.time_ns() - int((time.monotonic() - at) * 1e9)
+            self._locked = Locked(since, frozenset(_path(*table) for table in run.in_use))
+
+    def _look(self) -> dict[str, TableFile]:
+        return self._instance.table_files(self._facts.datadir)
+
+
+def _path(database: str, table: str) -> str:
+    """As the server names a table's files; a letter it encodes in another way is then not found, which is no harm."""
+    return "/".join(_ENCODED.sub(lambda char: f"@{ord(char[0]):04x}", name) for name in (database, table))
