@@ -51,7 +51,7 @@ def connect(options: S3Options) -> S3Client:
         # know, does its work.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # `payload_signing_enabled` stays unset: then bodies with Content-MD5 go unsigned over TLS, and signed without it.
+        # `payload_signing_enabled` stays unset: then bodies with Content-MD5 go unsigned over TLS, and only there;
         # False would leave them unsigned without TLS too.
         s3={"addressing_style": "path" if options.path_style else "virtual"},
     )
