@@ -33,13 +33,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def describe() -> dict[str, str]:
-    """For people; in no order that matters."""
+def describe(load_before: float) -> dict[str, str]:
+    """For people. `load_before` is the load average before the benchmark: it tells whether others worked, too."""
     return {
         "processor": _processor(),
         "cores": str(cores()),
         "memory": f"{psutil.virtual_memory().total / (1 << 30):.1f} GiB",
         "kernel": platform.release(),
+        "load before": f"{load_before:.1f}",
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
     }
 

@@ -43,6 +43,8 @@ class Bench:
     """Keys of contenders; all when empty."""
     by_sysbench: bool
     idle_s: float
+    load_before: float
+    """The machine's load average before."""
     absent: dict[str, str]
     """Why a kind of store is missing."""
     rows: list[Row] = field(default_factory=list)

@@ -22,15 +22,16 @@ _TITLES = {
     "incremental": "incremental, 1% of pages",
     "restore": "restore to a serving database",
 }
+_STALLS = {"innodb_ms": "longest InnoDB stall, ms", "myisam_ms": "longest MyISAM stall, ms"}
 
 
-def bars(axes: Any, rows: list[dict[str, Any]], figure: str, title: str) -> None:  # noqa: ANN401 - matplotlib has no types here
+def bars(axes: Any, rows: list[dict[str, Any]], figure: str, title: str, form: str) -> None:  # noqa: ANN401 - matplotlib has no types here
     """One bar a contender, the first at the top."""
     shown = [row for row in rows if row[figure] is not None][::-1]
     values = [row[figure] for row in shown]
     colours = [_OUR_COLOUR if row["contender"] == _OURS else _COLOUR for row in shown]
     drawn = axes.barh([row["contender"] for row in shown], values, color=colours)
-    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
+    axes.bar_label(drawn, fmt=form, padding=3, fontsize=8)
     axes.margins(x=0.15)
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
@@ -38,18 +39,19 @@ def bars(axes: Any, rows: list[dict[str, Any]], figure: str, title: str) -> None
 
 def main(directory: Path) -> int:
     results = json.loads((directory / "results.json").read_text())
-    for phase, title in _TITLES.items():
+    for phase, heading in _TITLES.items():
         rows = [row for row in results["medians"] if row["phase"] == phase]
         if not rows:
             continue
         timed = [row for row in rows if row["contender"] != _IDLE]
-        panels = [(timed, "seconds", "seconds"), (timed, "cpu_s", "CPU seconds")]
+        panels = [(timed, "seconds", "seconds", "%.2f"), (timed, "cpu_s", "CPU seconds", "%.1f")]
         if phase != "restore":
-            panels += [(rows, "innodb_ms", "InnoDB stall, ms"), (rows, "myisam_ms", "MyISAM stall, ms")]
-        figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 0.35 * len(rows) + 1.3), squeeze=False)
-        for place, panel in zip(axes[0], panels, strict=True):
+            panels += [(rows, name, title, "%.0f") for name, title in _STALLS.items()]
+        lines = len(panels) // 2
+        figure, axes = plt.subplots(lines, 2, figsize=(10, lines * (0.32 * len(rows) + 0.9) + 0.4), squeeze=False)
+        for place, panel in zip(axes.flat, panels, strict=True):
             bars(place, *panel)
-        figure.suptitle(f"{title}, {results['size_mb']} MB, {results['machine']['cores']} cores", fontsize=11)
+        figure.suptitle(f"{heading}, {results['size_mb']} MB, {results['machine']['cores']} cores", fontsize=11)
         figure.tight_layout()
         figure.savefig(directory / f"{phase}.png", dpi=110)
         plt.close(figure)

@@ -36,7 +36,7 @@ def write(bench: Bench, directory: Path, *, filled_by: str, slow_rate: int, draw
         "rounds": bench.rounds,
         "filled_by": filled_by,
         "slow_bytes_per_second": slow_rate,
-        "machine": machine.describe(),
+        "machine": machine.describe(bench.load_before),
         "versions": machine.versions(),
     }
     results = {
@@ -82,7 +82,7 @@ def _sections(
             for one in bench.omissions
         )
     yield "## Machine and versions"
-    yield _grid(("what", "which"), list({**machine.describe(), **machine.versions()}.items()))
+    yield _grid(("what", "which"), list({**machine.describe(bench.load_before), **machine.versions()}.items()))
 
 
 def _method(bench: Bench, filled_by: str, rate: int) -> str:

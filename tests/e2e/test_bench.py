@@ -66,12 +66,13 @@ def test_every_contender_has_a_row_with_sane_figures(results: dict[str, Any]) ->
         assert row["seconds"] > 0
         assert 0 < row["cpu_s"] < 2 * row["seconds"] * (os.cpu_count() or 1)
         assert row["raw_bytes"] > SIZE_MB * 1_000_000 * 0.8
-        assert row["peak_bytes"] > 1 << 20
         assert 0 < row["innodb_p99_ms"] <= row["innodb_ms"]
         assert 0 < row["myisam_p99_ms"] <= row["myisam_ms"]
         assert row["tps"] >= 0
         assert row["rest_cpu_s"] > 0
+    assert full["stock"]["peak_bytes"] > 1 << 20, "it waits a second for the redo log: long enough to be looked at"
     ours = full["backup-agent"]
+    assert ours["peak_bytes"] > 1 << 20
     assert 1 << 20 < ours["stored_bytes"] < ours["raw_bytes"]
     assert ours["agent_bytes"] > 1 << 20
 
