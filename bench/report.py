@@ -19,7 +19,7 @@ from bench.tools import python_of
 _TITLES: dict[Phase, str] = {
     "full": "Full backup",
     "slow": "Full backup, store held to {rate} MB/s",
-    "incremental": "Incremental of 1% changed pages",
+    "incremental": "Incremental of 1% changed pages (`--incremental-lsn`)",
     "restore": "Restore to a serving database",
 }
 _PICTURE_SECONDS = 120

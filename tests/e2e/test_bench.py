@@ -12,6 +12,10 @@ from typing import Any
 
 import pytest
 
+from bench.contenders import AWS, OURS
+from bench.results import Row, medians
+from bench.targets import judge
+
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
@@ -136,3 +140,43 @@ def test_an_interrupted_benchmark_stops_and_removes_everything(tmp_path: Path, h
     assert not (tmp_path / "out").exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
+
+
+def test_a_contender_that_breaks_fails_the_benchmark_and_is_named(tmp_path: Path) -> None:
+    programs, work, out = (tmp_path / name for name in ("bin", "work", "out"))
+    programs.mkdir()
+    work.mkdir()
+    (programs / "zstd").write_text("#!/bin/sh\ncat > /dev/null\nexit 3\n")
+    (programs / "zstd").chmod(0o755)
+    done = subprocess.run(
+        command(out, work, "--contenders", "zstd", "--only", "full"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "full: zstd: zstd ended with 3" in done.stderr
+    assert "- full, zstd: **failed**: zstd ended with 3" in (out / "README.md").read_text()
+    assert list(work.iterdir()) == []
+
+
+def row(contender: str, seconds: float) -> Row:
+    return Row("full", contender, contender, seconds, cpu_s=1, rest_cpu_s=1, peak_bytes=1, raw_bytes=1)
+
+
+def test_a_target_is_judged_by_the_medians_of_all_rounds() -> None:
+    rows = [row(AWS, 10), row(OURS, 5), row(AWS, 10), row(OURS, 9), row(AWS, 40), row(OURS, 1)]
+
+    target = judge(medians(rows), cores=2)[0]
+
+    assert (target.reached, target.verdict) == (0.5, "met")
+
+
+def test_a_target_over_its_bound_is_not_met() -> None:
+    target = judge([row(AWS, 10), row(OURS, 7.5)], cores=2)[0]
+
+    assert (target.reached, target.verdict) == (0.75, "**not met**")
