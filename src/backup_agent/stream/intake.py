@@ -36,6 +36,10 @@ class RawChunk(Protocol):
         """The bytes, about a MiB at a time; each piece is good until the next one. Can be asked for again."""
         ...
 
+    def whole(self) -> memoryview | None:
+        """All of them, where they are in memory; to be released before the chunk is."""
+        ...
+
     def release(self) -> None:
         """Gives back what holds it."""
         ...
@@ -63,6 +67,10 @@ class BufferedChunk:
                 with whole[start : min(start + _READ, self.size)] as piece:
                     yield piece
 
+    def whole(self) -> memoryview | None:
+        with memoryview(self.buffer) as buffer:
+            return buffer[: self.size]
+
     def release(self) -> None:
         self.buffers.give_back(self.buffer)
 
@@ -78,6 +86,9 @@ class SpooledChunk:
 
     def pieces(self) -> Iterator[memoryview]:
         return self.file.pieces()
+
+    def whole(self) -> memoryview | None:
+        return None
 
     def release(self) -> None:
         self.file.remove()

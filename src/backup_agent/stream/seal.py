@@ -15,13 +15,16 @@ from backup_agent.domain.manifest import Chunk, Compression
 from backup_agent.errors import ErrorCode, IntegrityError
 
 
-def seal(
+def seal(raw: memoryview, compression: Compression) -> tuple[bytes, Chunk]:
+    """The sealed bytes of a chunk and its entry. A zstd frame has its content size and a checksum."""
+    data = bytes(raw) if compression.algorithm == "none" else _compressor(compression).compress(raw)
+    return data, Chunk(raw_size=raw.nbytes, stored_size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def seal_pieces(
     pieces: Iterable[memoryview], raw_size: int, compression: Compression, write: Callable[[bytes | memoryview], object]
 ) -> Chunk:
-    """Passes the sealed bytes of a chunk of `raw_size` bytes to `write` as they come, and returns its entry.
-
-    A zstd frame has its content size and a checksum.
-    """
+    """The same for a chunk that is nowhere whole: passes the sealed bytes to `write` as they come."""
     digest = hashlib.sha256()
     stored = 0
 
@@ -35,13 +38,16 @@ def seal(
         for piece in pieces:
             put(piece)
     else:
-        compressor = zstandard.ZstdCompressor(level=compression.level, write_checksum=True, write_content_size=True)
-        frame = compressor.compressobj(size=raw_size)
+        frame = _compressor(compression).compressobj(size=raw_size)
         for piece in pieces:
             if data := frame.compress(piece):
                 put(data)
         put(frame.flush())
     return Chunk(raw_size=raw_size, stored_size=stored, sha256=digest.hexdigest())
+
+
+def _compressor(compression: Compression) -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=compression.level, write_checksum=True, write_content_size=True)
 
 
 def unseal(data: bytes, entry: Chunk, algorithm: str, key: str) -> bytes:

@@ -19,7 +19,7 @@ from backup_agent.domain.manifest import Chunk, Compression
 from backup_agent.errors import EngineError, ErrorCode
 from backup_agent.stream.intake import RawChunk
 from backup_agent.stream.memory import Budget, Closed
-from backup_agent.stream.seal import seal
+from backup_agent.stream.seal import seal, seal_pieces
 from backup_agent.stream.spool import Spool, SpoolFile
 
 _PATIENCE: Final = 1.0
@@ -43,7 +43,7 @@ class SealedChunk:
 
     number: int
     entry: Chunk
-    held: bytearray | SpoolFile
+    held: bytes | bytearray | SpoolFile
 
 
 class Turnstile:
@@ -116,7 +116,7 @@ class Sealing:
             if file is None:
                 return self._seal_into_memory(chunk, expected)
             try:
-                entry = seal(self._read(chunk), chunk.size, self._compression, file.write)
+                entry = seal_pieces(self._read(chunk), chunk.size, self._compression, file.write)
                 file.finish()
             except OSError as error:
                 file.remove()
@@ -125,13 +125,19 @@ class Sealing:
                 return self._sealed(chunk, entry, file)
 
     def _seal_into_memory(self, chunk: RawChunk, expected: int) -> SealedChunk:
-        data = bytearray()
-        entry = seal(self._read(chunk), chunk.size, self._compression, data.extend)
+        data: bytes | bytearray
+        whole = chunk.whole()
+        if whole is not None:
+            with whole:
+                data, entry = seal(whole, self._compression)
+        else:
+            data = bytearray()
+            entry = seal_pieces(self._read(chunk), chunk.size, self._compression, data.extend)
         self._memory.release(expected - len(data))
         return self._sealed(chunk, entry, data)
 
-    def _sealed(self, chunk: RawChunk, entry: Chunk, held: bytearray | SpoolFile) -> SealedChunk:
-        self._share = _MARGIN * max(entry.stored_size / entry.raw_size, self._share / _MARGIN * _FORGET)
+    def _sealed(self, chunk: RawChunk, entry: Chunk, held: bytes | bytearray | SpoolFile) -> SealedChunk:
+        self._share = max(_MARGIN * entry.stored_size / entry.raw_size, _FORGET * self._share)
         return SealedChunk(chunk.number, entry, held)
 
     def _find_place(self, size: int) -> SpoolFile | None:

@@ -46,15 +46,8 @@ class Shipping:
 
     def work(self) -> None:
         """Stores chunk after chunk, until closed. Raises what the store raises, and EngineError (`spool_failed`)."""
-        while (taken := self._take()) is not None:
-            chunk, data = taken
-            self._put(chunk.number, data)
-            self._memory.release(len(data))
-            del taken, data  # not to be kept while waiting for the next one
-            with self._condition:
-                self.entries[chunk.number] = chunk.entry
-                self.bytes_stored += chunk.entry.stored_size
-            self._on_stored()
+        while self._ship_one():
+            pass
 
     def close(self) -> None:
         """Lets the threads go: when all is stored, or nothing more shall be."""
@@ -62,19 +55,31 @@ class Shipping:
             self._closed = True
             self._condition.notify_all()
 
-    def _take(self) -> tuple[SealedChunk, bytes | bytearray] | None:
-        """The next chunk with its bytes, for which memory has been taken; None when closed."""
+    def _ship_one(self) -> bool:
+        """False when closed. A function of its own, so that nothing keeps a chunk while the next one is awaited."""
+        chunk = self._take()
+        if chunk is None:
+            return False
+        self._put(
+            chunk.number, _read_back(chunk.entry, chunk.held) if isinstance(chunk.held, SpoolFile) else chunk.held
+        )
+        with self._condition:
+            self.entries[chunk.number] = chunk.entry
+            self.bytes_stored += chunk.entry.stored_size
+        self._memory.release(chunk.entry.stored_size)
+        self._on_stored()
+        return True
+
+    def _take(self) -> SealedChunk | None:
+        """The next chunk, for whose bytes memory has been taken; None when closed."""
         while True:
             with self._condition:
                 if self._closed:
                     return None
                 chunk = self._next()
-                if chunk is None:
-                    self._condition.wait(_LOOK_EVERY if self._spooled else None)
-                    continue
-            if isinstance(chunk.held, SpoolFile):
-                return chunk, _read_back(chunk.entry, chunk.held)
-            return chunk, chunk.held
+                if chunk is not None:
+                    return chunk
+                self._condition.wait(_LOOK_EVERY if self._spooled else None)
 
     def _next(self) -> SealedChunk | None:
         if self._buffered:

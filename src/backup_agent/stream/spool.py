@@ -180,7 +180,7 @@ class SpoolFile:
         self.size = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def write(self, piece: bytes | memoryview) -> None:
+    def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Appends `piece`, whole or, when it raises, not at all."""
         with memoryview(piece) as view:
             done = 0
