@@ -20,7 +20,7 @@ MARIADB_BACKUP = Dialect(
         copying=re.compile(r"Acquired locks for BACKUP STAGE START"),
         released=re.compile(r"All tables unlocked"),
         acquired=re.compile(r"Acquired locks for BACKUP STAGE ([A-Z_]+)"),
-        nearly=re.compile(r"Start scanning aria tables"),
+        nearly=re.compile(r"Start copying aria log file tail"),
     ),
     apply_log_only=False,
     failures=(

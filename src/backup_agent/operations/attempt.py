@@ -135,7 +135,13 @@ class _Attempt:
             on_failure=stop,
         )
         watch = LockWatch(
-            run, self._blockers, services.locks, services.clock, reader=lambda: upload.doing, abort=upload.abort
+            run,
+            self._blockers,
+            services.locks,
+            services.clock,
+            reader=lambda: upload.doing,
+            make_room=upload.make_room,
+            abort=upload.abort,
         )
         self._cancellation.on_cancel(stop)
         with watch:

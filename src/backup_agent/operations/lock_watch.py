@@ -18,6 +18,8 @@ from backup_agent.operations.blocking import Blockers, OnBlocker, Patience
 from backup_agent.operations.clock import Clock
 from backup_agent.stream.intake import Activity
 
+_ROOM_WITHIN = 1.0
+"""Seconds that an engine is held for our memory: its redo log is not copied meanwhile."""
 _TICK = 0.02
 """Seconds between two looks at the engine's log and our own clock."""
 
@@ -48,14 +50,18 @@ class LockWatch:
         clock: Clock,
         *,
         reader: Callable[[], tuple[Activity, float] | None],
+        make_room: Callable[[], bool],
         abort: Callable[[BackupAgentError], None],
     ) -> None:
-        """`reader` tells what the thread that reads the stream does, and since when by the monotonic clock."""
+        """`reader` tells what the thread that reads the stream does, and since when by the monotonic clock;
+        `make_room` makes it ready for what comes when tables are locked, and tells whether it is.
+        """
         self._run = run
         self._blockers = blockers
         self._policy = policy
         self._clock = clock
         self._reader = reader
+        self._make_room = make_room
         self._abort = abort
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="lock-watch")
@@ -120,7 +126,8 @@ class LockWatch:
             stalls = held or self._run.locked_since is not None
             wait = self._policy.stall_wait if stalls else self._policy.blocker_wait
             self._patience = self._blockers.patience(stage, wait, now, engine_waits=not held)
-        if not self._patience.look(now) and held:
+        waits = self._patience.look(now)
+        if held and not waits and (self._make_room() or now - self._patience.since > _ROOM_WITHIN):
             self._run.resume()
 
 

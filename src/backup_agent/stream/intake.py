@@ -7,12 +7,13 @@ to be sealed when the locks are gone. At other times the engine waits for a buff
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import IO, Final, Protocol
 
-from backup_agent.stream.memory import RawBuffers
+from backup_agent.stream.memory import Budget, RawBuffers
 from backup_agent.stream.spool import Spool, SpoolFile
 
 _READ: Final = 1 << 20
@@ -52,6 +53,8 @@ class Activity(Enum):
     """The disk's."""
     WAITING = auto()
     """For a buffer, which the sealing threads free."""
+    ENDED = auto()
+    """Nothing more: the source has ended."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,7 @@ class BufferedChunk:
     number: int
     buffer: bytearray
     size: int
-    buffers: RawBuffers
+    give_back: Callable[[bytearray], None]
 
     def pieces(self) -> Iterator[memoryview]:
         with memoryview(self.buffer) as whole:
@@ -72,7 +75,7 @@ class BufferedChunk:
             return buffer[: self.size]
 
     def release(self) -> None:
-        self.buffers.give_back(self.buffer)
+        self.give_back(self.buffer)
 
 
 @dataclass(slots=True)
@@ -102,20 +105,26 @@ class Intake:
         source: IO[bytes],
         chunk_size: int,
         buffers: RawBuffers,
+        memory: Budget,
         spool: Spool,
         *,
         locked: Callable[[], bool],
         on_chunk: Callable[[RawChunk], None],
     ) -> None:
-        """`locked` tells whether writers of the database wait for the engine now."""
+        """`memory` is that of the sealed chunks, which is lent while tables are locked.
+
+        `locked` tells whether writers of the database wait for the engine now.
+        """
         self._source = source
         self._chunk_size = chunk_size
         self._buffers = buffers
+        self._memory = memory
         self._spool = spool
         self._locked = locked
         self._on_chunk = on_chunk
         self._scratch = memoryview(bytearray(min(_READ, chunk_size)))
         self._unwritten = self._scratch[:0]
+        self._spare: deque[bytearray] = deque()
         self.bytes_read = 0
         self.chunks = 0
         self.held_up = False
@@ -123,40 +132,56 @@ class Intake:
         self.doing: tuple[Activity, float] = (Activity.READING, time.monotonic())
         """What it does, and since when by the monotonic clock."""
 
+    def make_room(self) -> None:
+        """Takes what memory there is for the time when tables are locked. From any thread, shortly before that.
+
+        But for a chunk: without room for one that is sealed, these could never be sealed themselves.
+        """
+        while self._memory.acquire(self._chunk_size, within=0, leaving=self._chunk_size):
+            self._spare.append(bytearray(self._chunk_size))
+
     def run(self) -> None:
         """Raises Closed when the buffers are closed, and OSError when the pipe can't be read."""
         ended = False
         while not ended:
-            place = self._find_place()
-            chunk: RawChunk
-            if isinstance(place, SpoolFile):
-                ended = self._fill_file(place)
-                chunk = SpooledChunk(self.chunks, place)
+            chunk = self._find_place()
+            if isinstance(chunk, SpooledChunk):
+                ended = self._fill_file(chunk.file)
             else:
-                filled = self._fill_buffer(memoryview(place))
-                ended = filled < len(place)
-                chunk = BufferedChunk(self.chunks, place, filled, self._buffers)
+                chunk.size = self._fill_buffer(memoryview(chunk.buffer))
+                ended = chunk.size < len(chunk.buffer)
             if chunk.size:
                 self.chunks += 1
                 self._on_chunk(chunk)
             else:
                 chunk.release()
+        while self._spare:
+            self._drop_spare(self._spare.popleft())
+        self._now(Activity.ENDED)
 
-    def _find_place(self) -> bytearray | SpoolFile:
-        self._now(Activity.WAITING)
+    def _find_place(self) -> BufferedChunk | SpooledChunk:
+        """An empty chunk to be filled."""
+        patience = 0.0
         while True:
-            locked = self._locked()
-            buffer = self._buffers.take(within=0 if locked else _PATIENCE)
+            buffer = self._buffers.take(within=patience)
             if buffer is not None:
-                return buffer
-            if locked:
-                file = self._spool.claim(self._chunk_size, locked=True)
-                if file is not None:
-                    return file
+                return BufferedChunk(self.chunks, buffer, 0, self._buffers.give_back)
+            if self._locked():
+                if (more := self._find_more()) is not None:
+                    return more
                 self.held_up = True
-                buffer = self._buffers.take(within=_PATIENCE)
-                if buffer is not None:
-                    return buffer
+            self._now(Activity.WAITING)
+            patience = _PATIENCE
+
+    def _find_more(self) -> BufferedChunk | SpooledChunk | None:
+        """What is used only while tables are locked."""
+        if self._spare:
+            return BufferedChunk(self.chunks, self._spare.popleft(), 0, self._drop_spare)
+        file = self._spool.claim(self._chunk_size, locked=True)
+        return SpooledChunk(self.chunks, file) if file is not None else None
+
+    def _drop_spare(self, buffer: bytearray) -> None:
+        self._memory.release(len(buffer))
 
     def _fill_buffer(self, buffer: memoryview) -> int:
         """The bytes read; fewer than fit at the end of the source."""

@@ -55,13 +55,16 @@ class Budget:
         self._condition = threading.Condition()
         self._closed = False
 
-    def acquire(self, size: int, *, within: float) -> bool:
-        """Takes `size` bytes, if they are free within so many seconds; whether it did. Raises Closed."""
+    def acquire(self, size: int, *, within: float, leaving: int = 0) -> bool:
+        """Takes `size` bytes, if they, and `leaving` more, are free within so many seconds; whether it did.
+
+        Raises Closed.
+        """
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._left >= size, within)
+            self._condition.wait_for(lambda: self._closed or self._left >= size + leaving, within)
             if self._closed:
                 raise Closed
-            if self._left < size:
+            if self._left < size + leaving:
                 return False
             self._left -= size
             return True

@@ -25,6 +25,7 @@ from backup_agent.stream.spool import Spool, SpoolFile
 _PATIENCE: Final = 1.0
 """Seconds to wait for memory before sealed chunks go to the spool: a store that keeps up needs no disk."""
 _LOOK_EVERY: Final = 0.05
+_PAUSE: Final = 0.01
 _MARGIN: Final = 1.25
 """A chunk gets a place for so many times what the ones before it took. One that takes more is let have it."""
 _FORGET: Final = 0.8
@@ -66,6 +67,10 @@ class Turnstile:
             self._next += 1
             self._condition.notify_all()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         with self._condition:
             self._closed = True
@@ -76,13 +81,22 @@ class Sealing:
     """The work of the sealing threads; `seal` may run in several at a time."""
 
     def __init__(
-        self, judge: Judge, compression: Compression, memory: Budget, spool: Spool, *, locked: Callable[[], bool]
+        self,
+        judge: Judge,
+        compression: Compression,
+        memory: Budget,
+        spool: Spool,
+        *,
+        locked: Callable[[], bool],
+        awaited: Callable[[], bool],
     ) -> None:
+        """`locked` tells whether writers of the database wait for the engine, `awaited` whether it waits for us."""
         self._judge = judge
         self._compression = compression
         self._memory = memory
         self._spool = spool
         self._locked = locked
+        self._awaited = awaited
         self._digest = hashlib.sha256()
         self._order = Turnstile()
         self._share = 1.0  # of its raw size that a chunk is expected to take; the first ones may take all
@@ -98,6 +112,7 @@ class Sealing:
     def seal(self, chunk: RawChunk) -> SealedChunk:
         """Releases `chunk`. Raises what the judge raises, and Closed."""
         try:
+            self._leave_cpu_to_locked_engine()
             with self._order.turn(chunk.number):
                 for piece in self._read(chunk):
                     self._digest.update(piece)
@@ -108,6 +123,11 @@ class Sealing:
 
     def close(self) -> None:
         self._order.close()
+
+    def _leave_cpu_to_locked_engine(self) -> None:
+        """While tables are locked nothing is begun that can wait, unless the engine has to wait for it."""
+        while self._locked() and not self._awaited() and not self._order.closed:
+            time.sleep(_PAUSE)
 
     def _seal_somewhere(self, chunk: RawChunk) -> SealedChunk:
         while True:

@@ -64,6 +64,7 @@ class Upload:
         )
         self._sealing: Sealing | None = None
         self._intake: Intake | None = None
+        self._unsealed = 0
         self._pending = 1  # chunks on their way, and the source, which may bring more
         self._sealers = ThreadPoolExecutor(settings.threads, "seal", initializer=be_nice, initargs=(settings.nice,))
         self._movers = ThreadPoolExecutor(settings.transfers, "store")
@@ -86,6 +87,13 @@ class Upload:
         """What the thread that reads the engine does, and since when by the monotonic clock."""
         return self._intake.doing if self._intake else None
 
+    def make_room(self) -> bool:
+        """Gets memory ready for what comes when tables are locked; whether that is done. For when nothing comes."""
+        if self._unsealed or self._intake is None:
+            return False
+        self._intake.make_room()
+        return True
+
     @property
     def held_up(self) -> str | None:
         """Why the engine had to wait, if it had to; None when all found its place in time."""
@@ -101,11 +109,19 @@ class Upload:
         `on_tick` is called many times a second, in this thread; what it raises ends the upload. Raises what the judge,
         the store or the sealing raised, and leaves no thread running.
         """
-        self._sealing = Sealing(judge, self._settings.compression, self._memory, self._spool, locked=self._locked)
+        self._sealing = Sealing(
+            judge,
+            self._settings.compression,
+            self._memory,
+            self._spool,
+            locked=self._locked,
+            awaited=lambda: self.doing is not None and self.doing[0] in {Activity.WAITING, Activity.ENDED},
+        )
         self._intake = Intake(
             source,
             self._settings.chunk_size,
             self._raw,
+            self._memory,
             self._spool,
             locked=self._locked,
             on_chunk=self._take_chunk,
@@ -168,11 +184,15 @@ class Upload:
     def _take_chunk(self, chunk: RawChunk) -> None:
         with self._lock:
             self._pending += 1
+            self._unsealed += 1
         self._submit(self._sealers, self._seal, chunk)
 
     def _seal(self, chunk: RawChunk) -> None:
         if self._sealing is not None:
-            self._shipping.add(self._sealing.seal(chunk))
+            sealed = self._sealing.seal(chunk)
+            with self._lock:
+                self._unsealed -= 1
+            self._shipping.add(sealed)
 
     def _one_done(self) -> None:
         with self._lock:

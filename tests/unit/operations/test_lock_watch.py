@@ -50,6 +50,7 @@ class Run:
     held: bool = False
     stopped: bool = False
     beats: int = 0
+    has_room: bool = True
 
     def beat(self) -> None:
         self.beats += 1
@@ -110,7 +111,15 @@ def watching(
     server = server or Server()
     blockers = Blockers(cast("Instance", server), Path("/var/lib/mysql"), policy.on_blocker)
     state = Watching(run, server, blockers)
-    watch = LockWatch(cast("EngineRun", run), blockers, policy, SystemClock(), reader=lambda: reader, abort=state.abort)
+    watch = LockWatch(
+        cast("EngineRun", run),
+        blockers,
+        policy,
+        SystemClock(),
+        reader=lambda: reader,
+        make_room=lambda: run.has_room,
+        abort=state.abort,
+    )
     with watch:
         yield state
 
@@ -147,6 +156,14 @@ def test_a_disk_that_does_not_return_ends_the_backup_and_waiting_for_others_does
 
 def test_an_engine_without_blockers_is_not_held() -> None:
     with watching(PATIENT, Run(held=True)) as state:
+        until(lambda: not state.run.held)
+    assert not state.aborted.is_set()
+
+
+def test_an_engine_is_held_until_there_is_room_for_what_it_locks_but_not_for_long() -> None:
+    with watching(PATIENT, Run(held=True, has_room=False)) as state:
+        until(lambda: state.server.asked >= 2)
+        assert state.run.held
         until(lambda: not state.run.held)
     assert not state.aborted.is_set()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,20 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+class Paced(io.BytesIO):
+    """RAW, whose second half comes when it is let: in between, the engine is held just before it locks tables."""
+
+    def __init__(self) -> None:
+        super().__init__(RAW)
+        self.locked = threading.Event()
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer would do
+        half = len(RAW) // 2
+        if self.tell() + len(buffer) > half:
+            self.locked.wait(PATIENCE)
+        return super().readinto(buffer)
 
 
 @contextmanager
@@ -170,3 +185,23 @@ def test_a_file_that_is_gone_fails_the_backup(store: Gated, directory: Path) -> 
         with pytest.raises(EngineError, match="can't be read back from the spool") as caught:
             result()
         assert caught.value.code is ErrorCode.SPOOL_FAILED
+
+
+@pytest.mark.parametrize("limit", [0, MIB, 100 * MIB])
+def test_all_memory_is_ready_when_tables_are_locked_and_given_back(store: Gated, directory: Path, limit: int) -> None:
+    """Also without a spool, and with a store that hangs until the locks are gone."""
+    source, locked = Paced(), threading.Event()
+    with Spool(directory, SpoolBounds(limit=limit, reserve=0, floor=0)) as spool, ThreadPoolExecutor(1) as pool:
+        settings = replace(SETTINGS, memory=9 * 64 * KIB)
+        upload = Upload(store, PLACE, settings, spool, locked=locked.is_set, on_failure=lambda: None)
+        store.gate.set()
+        future = pool.submit(upload.run, source, Nod(), lambda: None)
+        until(upload.make_room)
+        store.gate.clear()
+        locked.set()
+        source.locked.set()
+        until(lambda: upload.bytes_read == len(RAW) or upload.held_up)
+        assert (upload.held_up is None) == (limit == 100 * MIB)
+        locked.clear()
+        store.gate.set()
+        assert stored(store, future.result(PATIENCE)) == RAW
