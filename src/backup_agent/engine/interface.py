@@ -6,6 +6,7 @@ kernel (PDEATHSIG) when that thread ends, so it must be started from a thread th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, Self
@@ -79,6 +80,29 @@ class EngineRun(Protocol):
     @property
     def waits_for(self) -> str | None:
         """The stage whose lock the engine has asked for and not got yet; None when it does not wait."""
+        ...
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """Has `call` called once, in the thread that reads the engine's log, as soon as nobody can write anything (the
+        lock of the last stage was got). It does not raise. To be asked for before the engine is started.
+        """
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether that is so now."""
+        ...
+
+    @property
+    def locked_at(self) -> float | None:
+        """The monotonic time when the engine had locked writers of non-transactional tables out, and had listed the
+        tables in use: then it begins to copy the others. None before, and when its log does not tell.
+        """
+        ...
+
+    @property
+    def in_use(self) -> frozenset[tuple[str, str]]:
+        """That list: databases and tables, by their names in SQL."""
         ...
 
     @property

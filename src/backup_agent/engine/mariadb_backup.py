@@ -20,6 +20,8 @@ MARIADB_BACKUP = Dialect(
         copying=re.compile(r"Acquired locks for BACKUP STAGE START"),
         released=re.compile(r"All tables unlocked"),
         acquired=re.compile(r"Acquired locks for BACKUP STAGE ([A-Z_]+)"),
+        in_use=re.compile(r"Table ([^.]+)\.(.+) is in use$"),
+        in_use_listed=re.compile(r"Start scanning common engine tables"),
         nearly=re.compile(r"Start copying aria log file tail"),
     ),
     apply_log_only=False,

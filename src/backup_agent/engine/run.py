@@ -48,6 +48,7 @@ class BackupRun:
         self._process: EngineProcess | None = None
         self._guard: Guard | None = None
         self._held = False
+        self._when_settled: Callable[[], None] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -60,6 +61,21 @@ class BackupRun:
     @property
     def waits_for(self) -> str | None:
         return self._clock.wanted()
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        self._when_settled = call
+
+    @property
+    def settled(self) -> bool:
+        return self._clock.settled()
+
+    @property
+    def locked_at(self) -> float | None:
+        return self._clock.in_use()[0]
+
+    @property
+    def in_use(self) -> frozenset[tuple[str, str]]:
+        return self._clock.in_use()[1]
 
     @property
     def held(self) -> bool:
@@ -120,6 +136,9 @@ class BackupRun:
         copying = not self._clock.nearing
         self._clock.read(line, at)
         self._signs.read(line)
+        if self._when_settled is not None and self._clock.settled():
+            call, self._when_settled = self._when_settled, None
+            call()
         if copying and self._clock.nearing and self._process is not None and self._guard is not None:
             self._come_near(self._process, self._guard)
 

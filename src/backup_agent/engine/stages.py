@@ -31,6 +31,10 @@ class StageNames:
     released: re.Pattern[str]
     acquired: re.Pattern[str] | None
     """Has one group, the name of the stage whose lock was got. None when the log does not tell."""
+    in_use: re.Pattern[str] | None
+    """Has two groups, a database and a table that the engine found in use. None when the log does not tell."""
+    in_use_listed: re.Pattern[str] | None
+    """The first line after those; then the other tables are copied."""
     nearly: re.Pattern[str] | None
     """A line that comes shortly before the non-transactional stage, with little left to copy. None when none does."""
 
@@ -43,12 +47,16 @@ class StageClock:
     """Whether the non-transactional stage is near, or has come."""
     _starts: dict[str, float] = field(default_factory=dict)
     _wanted: str | None = None
+    _settled: bool = False
+    _listed: float | None = None
+    _in_use: set[tuple[str, str]] = field(default_factory=set)
     _released: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, line: str, at: float) -> None:
         """Takes one line of the log, read at the monotonic time `at`."""
         with self._lock:
+            self._follow_tables(line, at)
             self._follow(line, at)
 
     def locked_since(self) -> float | None:
@@ -60,6 +68,26 @@ class StageClock:
         """The stage whose lock the engine waits for; None when it does not wait."""
         with self._lock:
             return self._wanted if self._released is None else None
+
+    def settled(self) -> bool:
+        """Whether nobody can write anything: the last lock was got and none is released yet."""
+        with self._lock:
+            return self._settled and self._released is None
+
+    def in_use(self) -> tuple[float | None, frozenset[tuple[str, str]]]:
+        """The tables in use when writers of non-transactional tables were locked out, and the monotonic time when the
+        engine had listed them all; None before.
+        """
+        with self._lock:
+            return self._listed, frozenset(self._in_use)
+
+    def _follow_tables(self, line: str, at: float) -> None:
+        if self.names.acquired and (acquired := self.names.acquired.search(line)):
+            self._settled = self._settled or acquired[1] == self.names.innodb
+        if self.names.in_use and (used := self.names.in_use.search(line)):
+            self._in_use.add((used[1], used[2]))
+        if self._listed is None and self.names.in_use_listed and self.names.in_use_listed.search(line):
+            self._listed = at
 
     def _follow(self, line: str, at: float) -> None:
         if self.names.acquired and (acquired := self.names.acquired.search(line)) and acquired[1] == self._wanted:

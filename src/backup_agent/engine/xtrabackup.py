@@ -27,6 +27,8 @@ XTRABACKUP = Dialect(
         copying=re.compile(r"Copying |Streaming "),
         released=re.compile(r"All tables unlocked"),
         acquired=None,
+        in_use=None,
+        in_use_listed=None,
         nearly=None,
     ),
     apply_log_only=True,

@@ -11,15 +11,13 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.lineage import Lineage
 from backup_agent.domain.manifest import File, LsnRange, SealedManifest
-from backup_agent.domain.state import Phase
 from backup_agent.engine.interface import BackupPlan, EngineReport, EngineRun
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, InterruptedByOperator
-from backup_agent.instance.interface import Facts, Instance
-from backup_agent.instance.table_files import TableFile
+from backup_agent.instance.interface import Facts
 from backup_agent.operations.blocking import Blockers
 from backup_agent.operations.lock_watch import LockWatch
 from backup_agent.operations.services import Services
-from backup_agent.operations.tables import changes, check_tables, torn
+from backup_agent.operations.table_watch import TableWatch
 from backup_agent.operations.telling import Teller
 from backup_agent.stream.mbstream import StreamParser
 from backup_agent.stream.spool import Spool, SpoolBounds
@@ -96,17 +94,21 @@ class _Attempt:
         self._blockers = blockers
         self._teller = teller
         self._cancellation = cancellation
-        self._tables = _TableWatch(services.instance, facts)
+        self._tables = TableWatch(services.instance, facts)
         self._told_of_pressure = False
 
     def stream(self, room: SpoolBounds) -> Taken:
         services = self._services
         parser = StreamParser(capture=_SOURCE_FILES)
-        with services.engine.start(self._plan) as run, Spool(services.spool.directory, room) as spool:
+        starting = services.engine.start(self._plan)
+        self._tables.follow(starting)
+        with starting as run, Spool(services.spool.directory, room) as spool:
             uploaded = self._upload(run, spool, parser)
             report = run.finish()
         files = parser.finish()
-        self._tables.judge(parser, files, incremental=self._plan.incremental_lsn is not None)
+        warning = self._tables.judge(parser, files, incremental=self._plan.incremental_lsn is not None)
+        if warning is not None:
+            self._teller.warn(warning)
         return Taken(
             report=report,
             uploaded=uploaded,
@@ -149,43 +151,12 @@ class _Attempt:
 
     def _tick(self, run: EngineRun, upload: Upload) -> None:
         self._cancellation.check()
-        self._tables.look(run.phase)
         for notice in self._blockers.notices():
             self._teller.warn(notice)
         if upload.held_up is not None and not self._told_of_pressure:
             self._told_of_pressure = True
             self._teller.warn(upload.held_up)
         self._teller.progress(run.phase, upload.bytes_read, upload.bytes_stored)
-
-
-class _TableWatch:
-    """Two looks at the server's tables, to compare the copies with: before the engine runs, and when its locks are
-    released.
-    """
-
-    def __init__(self, instance: Instance, facts: Facts) -> None:
-        self._instance = instance
-        self._facts = facts
-        self._before = self._look()
-        self._after: dict[str, TableFile] | None = None
-
-    def look(self, phase: Phase) -> None:
-        """Cheap to call often: looks once, when the phase has come."""
-        if phase is Phase.FINISHING and self._after is None:
-            self._after = self._look()
-
-    def judge(self, parser: StreamParser, files: tuple[File, ...], *, incremental: bool) -> None:
-        """Raises TakeAgainError (`ddl_during_backup`)."""
-        if self._facts.datastore != "mariadb":
-            return
-        after = self._look() if self._after is None else self._after
-        doubts = parser.doubts(self._facts.newest_tablespace if incremental else None)
-        doubts += changes(files, parser.heads, after)
-        doubts += torn(files, parser.heads, self._before, after)
-        check_tables(doubts, self._facts.datadir)
-
-    def _look(self) -> dict[str, TableFile]:
-        return self._instance.table_files(self._facts.datadir)
 
 
 def _source(captured: Mapping[str, bytes]) -> str | None:

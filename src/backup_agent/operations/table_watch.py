@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from backup_agent.domain.manifest import File
@@ -18,6 +18,7 @@ from backup_agent.instance.table_files import TableFile
 from backup_agent.operations.tables import Locked, changes, check_tables, torn, written
 from backup_agent.stream.mbstream import StreamParser
 
+_NAMED = 5
 _ENCODED = re.compile("[^0-9A-Za-z_]")
 
 
@@ -64,19 +65,22 @@ class TableWatch:
         """To be called before the engine is started."""
         run.when_settled(lambda: self._look_at_settled(run))
 
-    def judge(self, parser: StreamParser, files: tuple[File, ...], *, incremental: bool) -> None:
-        """Raises TakeAgainError (`ddl_during_backup`), and InstanceError (`datadir_unreadable`)."""
+    def judge(self, parser: StreamParser, files: tuple[File, ...], *, incremental: bool) -> str | None:
+        """A warning of tables that a statement was still writing while they were copied, if there are any.
+
+        Raises TakeAgainError (`ddl_during_backup`), and InstanceError (`datadir_unreadable`).
+        """
         if self._failure is not None:
             raise self._failure
         if self._facts.datastore != "mariadb":
-            return
+            return None
         after = self._look() if self._after is None else self._after
         doubts = parser.doubts(self._facts.newest_tablespace if incremental else None)
         doubts += changes(files, parser.heads, after)
         doubts += torn(files, parser.heads, self._before, after)
-        if self._locked is not None:
-            doubts += written(files, parser.heads, after, self._locked)
         check_tables(doubts, self._facts.datadir)
+        meanwhile = written(files, parser.heads, after, self._locked) if self._locked is not None else []
+        return _warning([doubt.table for doubt in meanwhile]) if meanwhile else None
 
     def _look_at_settled(self, run: LockingRun) -> None:
         """In the thread that reads the engine's log."""
@@ -92,6 +96,14 @@ class TableWatch:
 
     def _look(self) -> dict[str, TableFile]:
         return self._instance.table_files(self._facts.datadir)
+
+
+def _warning(tables: Sequence[str]) -> str:
+    named = ", ".join(sorted(tables)[:_NAMED]) + (", ..." if len(tables) > _NAMED else "")
+    return (
+        f"{len(tables)} non-transactional table(s) were being written while the engine copied them, and may need a "
+        f"repair when restored: {named}. With SELECT ON *.* the engine sees most such writes and waits for their end"
+    )
 
 
 def _path(database: str, table: str) -> str:
