@@ -50,4 +50,4 @@ $(READY): requirements/dev.lock pyproject.toml setup/venv.sh
 	@touch $@
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

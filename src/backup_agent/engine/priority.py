@@ -33,8 +33,7 @@ class Priority:
         """For a process just started. A kernel that refuses costs no more than that."""
         born = os.getpriority(os.PRIO_PROCESS, 0)
         if self.niceness > born and _may_return_to(born):
-            with suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, pid, self.niceness)
+            _set_cpu(pid, self.niceness)
         if self.ionice == "idle":
             _set_io(pid, psutil.IOPRIO_CLASS_IDLE, 0)
         elif self.ionice == "best-effort":
@@ -45,8 +44,7 @@ class Priority:
         born = os.getpriority(os.PRIO_PROCESS, 0)
         for thread in _threads(pid):
             if self.niceness > born and _may_return_to(born):
-                with suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PROCESS, thread, born)
+                _set_cpu(thread, born)
             if self.ionice != "none":
                 _set_io(thread, psutil.IOPRIO_CLASS_NONE, 0)
 
@@ -54,6 +52,15 @@ class Priority:
 def _threads(pid: int) -> Iterator[int]:
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
         yield from (int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _set_cpu(thread: int, niceness: int) -> None:
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+    except ProcessLookupError:
+        return
+    except OSError as error:
+        log.warning("can't change the engine's CPU priority", reason=str(error))
 
 
 def _set_io(thread: int, io_class: int, level: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from backup_agent.engine.interface import EngineRun
-from backup_agent.errors import BackupAgentError, EngineError, ErrorCode
+from backup_agent.errors import EngineError, ErrorCode
 from backup_agent.operations.blocking import Blockers, OnBlocker, Patience
 from backup_agent.operations.clock import Clock
 from backup_agent.stream.intake import Activity
@@ -51,7 +51,7 @@ class LockWatch:
         *,
         reader: Callable[[], tuple[Activity, float] | None],
         make_room: Callable[[], bool],
-        abort: Callable[[BackupAgentError], None],
+        abort: Callable[[Exception], None],
     ) -> None:
         """`reader` tells what the thread that reads the stream does, and since when by the monotonic clock;
         `make_room` makes it ready for what comes when tables are locked, and tells whether it is.
@@ -87,7 +87,7 @@ class LockWatch:
                     self._check_movement(now, since, last)
                 self._check_waiting(now)
                 last = now
-        except BackupAgentError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody would watch any more, or let a held engine go
             self._abort(error)
 
     def _check_budget(self, seconds: float) -> None:

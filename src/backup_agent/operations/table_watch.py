@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from backup_agent.domain.manifest import File
+from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import InstanceError
 from backup_agent.instance.interface import Facts, Instance
 from backup_agent.instance.table_files import TableFile
@@ -20,33 +20,6 @@ from backup_agent.stream.mbstream import StreamParser
 
 _NAMED = 5
 _ENCODED = re.compile("[^0-9A-Za-z_]")
-
-
-class LockingRun(Protocol):
-    """What of a run of the engine the watch goes by. All from any thread."""
-
-    def when_settled(self, call: Callable[[], None]) -> None:
-        """Has `call` called once, in the thread that reads the engine's log, as soon as nobody can write anything (the
-        lock of the last stage was got). It does not raise. To be asked for before the engine is started.
-        """
-        ...
-
-    @property
-    def settled(self) -> bool:
-        """Whether that is so now."""
-        ...
-
-    @property
-    def locked_at(self) -> float | None:
-        """The monotonic time when the engine had locked writers of non-transactional tables out, and had listed the
-        tables in use: then it begins to copy the others. None before, and when its log does not tell.
-        """
-        ...
-
-    @property
-    def in_use(self) -> frozenset[tuple[str, str]]:
-        """That list: databases and tables, by their names in SQL."""
-        ...
 
 
 class TableWatch:
@@ -61,7 +34,7 @@ class TableWatch:
         self._locked: Locked | None = None
         self._failure: InstanceError | None = None
 
-    def follow(self, run: LockingRun) -> None:
+    def follow(self, run: EngineRun) -> None:
         """To be called before the engine is started."""
         run.when_settled(lambda: self._look_at_settled(run))
 
@@ -82,7 +55,7 @@ class TableWatch:
         meanwhile = written(files, parser.heads, after, self._locked) if self._locked is not None else []
         return _warning([doubt.table for doubt in meanwhile]) if meanwhile else None
 
-    def _look_at_settled(self, run: LockingRun) -> None:
+    def _look_at_settled(self, run: EngineRun) -> None:
         """In the thread that reads the engine's log."""
         at = run.locked_at
         try:

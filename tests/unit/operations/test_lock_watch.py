@@ -88,15 +88,15 @@ class Watching:
     server: Server
     blockers: Blockers
     aborted: threading.Event = field(default_factory=threading.Event)
-    error: BackupAgentError | None = None
+    error: Exception | None = None
 
-    def abort(self, error: BackupAgentError) -> None:
+    def abort(self, error: Exception) -> None:
         self.error = error
         self.aborted.set()
 
     def ended_with(self, code: ErrorCode, *words: str) -> None:
         assert self.aborted.wait(30)
-        assert self.error is not None
+        assert isinstance(self.error, BackupAgentError)
         assert self.error.code is code
         assert all(word in self.error.message for word in words), self.error.message
 
@@ -135,6 +135,18 @@ def test_a_backup_that_locks_nothing_is_let_alone() -> None:
 def test_locks_that_last_too_long_end_the_backup() -> None:
     with watching(replace(PATIENT, max_lock=5), Run(locked_since=time.monotonic() - 6)) as state:
         state.ended_with(ErrorCode.LOCK_BUDGET_EXCEEDED, "more than the 5 s that are allowed")
+
+
+def test_a_fault_of_the_watch_itself_ends_the_backup() -> None:
+    """Or a held engine would be held for ever."""
+
+    class Faulty(Run):
+        def beat(self) -> None:
+            raise ZeroDivisionError
+
+    with watching(PATIENT, Faulty(held=True)) as state:
+        assert state.aborted.wait(30)
+        assert isinstance(state.error, ZeroDivisionError)
 
 
 def test_a_stopped_engine_ends_the_backup_while_tables_are_locked() -> None:

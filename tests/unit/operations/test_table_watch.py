@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from backup_agent.domain.manifest import File
+from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import ErrorCode, InstanceError, TakeAgainError
 from backup_agent.instance.interface import Facts, Instance
 from backup_agent.instance.table_files import TableFile
@@ -69,7 +70,7 @@ def csv(size: int, *, changed: float = -3600.0) -> dict[str, TableFile]:
 
 def watch(run: FakeRun, *states: dict[str, TableFile] | InstanceError) -> TableWatch:
     made = TableWatch(cast("Instance", FakeInstance(*states)), FACTS)
-    made.follow(run)
+    made.follow(cast("EngineRun", run))
     return made
 
 
