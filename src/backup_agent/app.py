@@ -83,9 +83,10 @@ def _stream(stream: StreamConfig) -> StreamSettings:
         memory=stream.memory_mib * MIB,
         threads=stream.threads,
         transfers=stream.transfers,
-        compression=Compression(
-            algorithm=stream.compression, level=stream.zstd_level if stream.compression == "zstd" else 0
-        ),
+        compression=Compression(algorithm="none", level=0)
+        if stream.compression == "none"
+        else Compression(algorithm="zstd", level=stream.zstd_level),
+        adaptive=stream.compression == "auto",
     )
 
 

@@ -134,10 +134,11 @@ class StreamConfig(Section):
     """Chunks compressed at a time."""
     transfers: Annotated[int, Field(ge=1, le=64)] = 4
     """Chunks moved to or from the store at a time."""
-    compression: Literal["zstd", "none"] = "zstd"
-    """`none` stores the stream as it is: for data that is compressed or encrypted already."""
+    compression: Literal["zstd", "auto", "none"] = "zstd"
+    """`auto` is zstd whose level rises, up to 9, while the store is slower than the CPU. `none` stores the stream as it
+    is: for data that is compressed or encrypted already."""
     zstd_level: Annotated[int, Field(ge=1, le=19)] = 1
-    """zstd compression level."""
+    """zstd compression level; with `auto` the lowest."""
 
     @model_validator(mode="after")
     def _memory_holds_the_chunks(self) -> StreamConfig:

@@ -89,7 +89,7 @@ class Totals(Frozen):
 class Compression(Frozen):
     algorithm: Literal["zstd", "none"]
     level: int
-    """Of zstd; 0 with `none`."""
+    """Of zstd, the lowest where it was adapted to the store; 0 with `none`."""
 
 
 def chunk_suffix(compression: Compression) -> str:

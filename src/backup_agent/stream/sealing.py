@@ -19,6 +19,7 @@ from backup_agent.domain.manifest import Chunk, Compression
 from backup_agent.errors import EngineError, ErrorCode
 from backup_agent.stream.intake import RawChunk
 from backup_agent.stream.memory import Budget, Closed
+from backup_agent.stream.pace import Pace
 from backup_agent.stream.seal import seal, seal_pieces
 from backup_agent.stream.spool import Spool, SpoolFile
 
@@ -84,15 +85,19 @@ class Sealing:
         self,
         judge: Judge,
         compression: Compression,
+        pace: Pace,
         memory: Budget,
         spool: Spool,
         *,
         locked: Callable[[], bool],
         awaited: Callable[[], bool],
     ) -> None:
-        """`locked` tells whether writers of the database wait for the engine, `awaited` whether it waits for us."""
+        """`pace` has the levels of zstd. `locked` tells whether writers of the database wait for the engine, `awaited`
+        whether the engine waits for us.
+        """
         self._judge = judge
-        self._compression = compression
+        self._algorithm = compression.algorithm
+        self._pace = pace
         self._memory = memory
         self._spool = spool
         self._locked = locked
@@ -136,7 +141,7 @@ class Sealing:
             if file is None:
                 return self._seal_into_memory(chunk, expected)
             try:
-                entry = seal_pieces(self._read(chunk), chunk.size, self._compression, file.write)
+                entry = seal_pieces(self._read(chunk), chunk.size, self._compression(), file.write)
                 file.finish()
             except OSError as error:
                 file.remove()
@@ -149,10 +154,10 @@ class Sealing:
         whole = chunk.whole()
         if whole is not None:
             with whole:
-                data, entry = seal(whole, self._compression)
+                data, entry = seal(whole, self._compression())
         else:
             data = bytearray()
-            entry = seal_pieces(self._read(chunk), chunk.size, self._compression, data.extend)
+            entry = seal_pieces(self._read(chunk), chunk.size, self._compression(), data.extend)
         self._memory.release(expected - len(data))
         return self._sealed(chunk, entry, data)
 
@@ -160,11 +165,17 @@ class Sealing:
         self._share = max(_MARGIN * entry.stored_size / entry.raw_size, _FORGET * self._share)
         return SealedChunk(chunk.number, entry, held)
 
+    def _compression(self) -> Compression:
+        return Compression(algorithm=self._algorithm, level=self._pace.level)
+
     def _find_place(self, size: int) -> SpoolFile | None:
         """None when the memory for it has been taken."""
         if self._memory.acquire(size, within=0):
             self._store_is_slow = False
+            if self._awaited():
+                self._pace.cpu_limits()
             return None
+        self._pace.store_limits()
         began = time.monotonic()
         while True:
             locked = self._locked()

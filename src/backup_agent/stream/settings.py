@@ -15,6 +15,8 @@ class StreamSettings:
     threads: int
     transfers: int
     compression: Compression
+    adaptive: bool = False
+    """Whether the level of zstd may rise above that of `compression` while the store is slow."""
     nice: int = 10
     """CPU niceness of the threads that seal: what they do can wait, other than the server and the locked engine."""
 

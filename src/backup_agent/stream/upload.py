@@ -19,6 +19,7 @@ from backup_agent.domain.manifest import Chunk, Totals, chunk_suffix
 from backup_agent.storage.interface import Store
 from backup_agent.stream.intake import Activity, Intake, RawChunk
 from backup_agent.stream.memory import Budget, Closed, RawBuffers
+from backup_agent.stream.pace import Pace
 from backup_agent.stream.sealing import Judge, Sealing, be_nice
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.shipping import Shipping
@@ -112,6 +113,7 @@ class Upload:
         self._sealing = Sealing(
             judge,
             self._settings.compression,
+            Pace(self._settings.compression.level, adaptive=self._settings.adaptive),
             self._memory,
             self._spool,
             locked=self._locked,

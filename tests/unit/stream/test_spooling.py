@@ -205,3 +205,18 @@ def test_all_memory_is_ready_when_tables_are_locked_and_given_back(store: Gated,
         locked.clear()
         store.gate.set()
         assert stored(store, future.result(PATIENCE)) == RAW
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_chunks_are_compressed_harder_while_the_store_is_slow(store: Gated, directory: Path, *, adaptive: bool) -> None:
+    """All chunks hold the same, so that their stored sizes tell their levels."""
+    word = random.Random(2)
+    page = b" ".join(b"%x" % word.getrandbits(10) for _ in range(20_000))[: 64 * KIB]
+    settings = replace(SETTINGS, memory=6 * 64 * KIB, adaptive=adaptive)
+    with Spool(directory, ROOMY) as spool, ThreadPoolExecutor(1) as pool:
+        upload = Upload(store, PLACE, settings, spool, locked=lambda: False, on_failure=lambda: None)
+        future = pool.submit(upload.run, io.BytesIO(page * 60), Nod(), lambda: None)
+        until(lambda: upload.bytes_read == 60 * len(page) and spool.peak)
+        store.gate.set()
+        sizes = [chunk.stored_size for chunk in future.result(PATIENCE).chunks]
+    assert (min(sizes) < sizes[0]) == adaptive
