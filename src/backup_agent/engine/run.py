@@ -141,6 +141,10 @@ class BackupRun:
             call()
         if copying and self._clock.nearing and self._process is not None and self._guard is not None:
             self._come_near(self._process, self._guard)
+        if (
+            self._held and self._clock.locked_since() is not None
+        ):  # the stop came too late: the locks are wanted already
+            self.resume()
 
     def _come_near(self, process: EngineProcess, guard: Guard) -> None:
         """Shortly before tables are locked: from here on the engine's priority is the server's, and it is guarded."""
