@@ -34,7 +34,7 @@ class Guard:
                 bufsize=0,
                 start_new_session=True,
                 pass_fds=[descriptor],
-                env={},
+                env={"PATH": os.defpath},
             )
         finally:
             os.close(descriptor)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -92,7 +93,8 @@ class Upload:
         """Gets memory ready for what comes when tables are locked; whether that is done. For when nothing comes."""
         if self._unsealed or self._intake is None:
             return False
-        self._intake.make_room()
+        with suppress(Closed):  # the upload has ended: nothing will come
+            self._intake.make_room()
         return True
 
     @property
