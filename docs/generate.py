@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from backup_agent.cli import app
-from backup_agent.config import Config
+from backup_agent.config.file import Config
 from backup_agent.domain.state import TRANSITIONS, State
 from backup_agent.errors import BackupAgentError, ErrorCode
 

@@ -9,17 +9,9 @@ import structlog
 
 from backup_agent import __version__
 from backup_agent.cancellation import Cancellation
-from backup_agent.config import (
-    MIB,
-    Config,
-    EngineConfig,
-    InstanceConfig,
-    LocksConfig,
-    SpoolConfig,
-    StoreConfig,
-    StreamConfig,
-    read_password,
-)
+from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.file import Config, read_password
+from backup_agent.config.storing import SpoolConfig, StoreConfig, StreamConfig
 from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
@@ -45,13 +37,14 @@ from backup_agent.stream.spool import SpoolSettings
 
 log = structlog.get_logger(__name__)
 
+MIB = 1 << 20
 _DIALECTS = {"mariadb-backup": MARIADB_BACKUP, "xtrabackup": XTRABACKUP}
 
 
 def wire(config: Config, reporter: Reporter) -> Services:
     """Raises ConfigError (`config_invalid`, `store_url`). Connects to nothing yet."""
     instance, engine = config.instance, config.engine
-    password = read_password(instance)
+    password = read_password(instance, "instance")
     endpoint = Endpoint(instance.socket, instance.host, instance.port, instance.user, password)
     login = Login(instance.user, instance.socket, instance.host, instance.port, password)
     return Services(

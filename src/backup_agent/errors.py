@@ -14,6 +14,8 @@ The tree is shallow, and its classes say what the caller does with an error::
      |    +-- TransientStoreError  trying again may help
      +-- IntegrityError       what was read back is not what was written
      +-- TargetError          the directory of a restore can't be used
+     +-- JournalError         the agent's own memory can't be read or written
+     +-- BrokerError          the message broker refused for good, or for now
      +-- InterruptedByOperator   a signal or a cancel ended the work
 
 Foreign exceptions (OSError, botocore, PyMySQL) are translated at the edge that meets them, with `raise ... from`.
@@ -95,6 +97,19 @@ class ErrorCode(StrEnum):
     CHUNK_CORRUPT = "chunk_corrupt", "A stored chunk differs from its entry in the manifest."
     CHUNK_MISSING = "chunk_missing", "A chunk listed in the manifest is not in the store."
     UPLOAD_CORRUPT = "upload_corrupt", "The store confirmed another digest than the one sent."
+
+    JOURNAL_UNUSABLE = "journal_unusable", "The journal's file can't be made, read or written."
+    JOURNAL_CORRUPT = "journal_corrupt", "The journal's file is damaged, or is another program's; it was set aside."
+    JOURNAL_NEWER = "journal_newer", "The journal was written by a newer version of this program."
+
+    BROKER_UNREACHABLE = "broker_unreachable", "No broker accepted a connection."
+    BROKER_DENIED = "broker_denied", "The broker refused the user, the certificate or the operation."
+    BROKER_TOPOLOGY = "broker_topology", "The broker's exchanges or queues are missing, or are not as they must be."
+    BROKER_FAILED = "broker_failed", "The broker did not confirm a message."
+
+    COMMAND_EXPIRED = "command_expired", "The command came too late to be carried out: its `expires` has passed."
+    CANCELLED = "cancelled", "The backup was cancelled by the one who asked for it."
+    AGENT_NOT_RUNNING = "agent_not_running", "No agent works on the journal."
 
     TARGET_NOT_EMPTY = "target_not_empty", "The directory to restore into holds files."
     TARGET_UNUSABLE = "target_unusable", "The directory to restore into can't be made or written."
@@ -186,6 +201,18 @@ class TargetError(BackupAgentError):
     """The directory of a restore can't be used."""
 
     exit_status = 10
+
+
+class JournalError(BackupAgentError):
+    """The journal can't be read or written: the agent can't promise anything."""
+
+    exit_status = 12
+
+
+class BrokerError(BackupAgentError):
+    """The message broker can't be reached, or refused; trying again later may help."""
+
+    exit_status = 13
 
 
 class InterruptedByOperator(BackupAgentError):  # noqa: N818 - it is not a fault of anything

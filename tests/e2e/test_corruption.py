@@ -12,7 +12,7 @@ import pytest
 
 from backup_agent.app import wire
 from backup_agent.cancellation import Cancellation
-from backup_agent.config import load
+from backup_agent.config.file import load
 from backup_agent.domain.manifest import Manifest, decode, encode
 from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
 from backup_agent.operations.catalogue import Catalogue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_agent.config import load, read_password
+from backup_agent.config.file import load, read_password
 from backup_agent.errors import ConfigError, ErrorCode
 
 GOOD = """\
@@ -163,7 +163,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("BACKUP_AGENT_STREAM__ZSTD_LEVEL", "3")
     monkeypatch.setenv("BACKUP_AGENT_ENGINE__EXTRA_ARGS", '["--one", "--two"]')
     loaded = load(written(tmp_path, GOOD.replace("[store]", 'password = "from-the-file"\n[store]')))
-    assert read_password(loaded.instance) == "from-the-environment"
+    assert read_password(loaded.instance, "instance") == "from-the-environment"
     assert loaded.store.url == "file:///var/backups"
     assert loaded.store.s3.endpoint_url == "http://s3.example"
     assert loaded.stream.zstd_level == 3
@@ -192,7 +192,8 @@ def password_in(directory: Path, content: bytes) -> str | None:
     file = directory / "password"
     file.write_bytes(content)
     return read_password(
-        load(written(directory, GOOD.replace("[store]", f'password_file = "{file}"\n[store]'))).instance
+        load(written(directory, GOOD.replace("[store]", f'password_file = "{file}"\n[store]'))).instance,
+        "instance",
     )
 
 
@@ -205,12 +206,13 @@ def test_a_password_file_may_end_in_a_line_break(tmp_path: Path) -> None:
 def test_a_password_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can't read instance\.password_file"):
         password_in(tmp_path, b"\xff\xfe")
+    loaded = load(written(tmp_path, GOOD.replace("[store]", 'password_file = "/nowhere"\n[store]')))
     with pytest.raises(ConfigError, match=r"can't read instance\.password_file /nowhere"):
-        read_password(load(written(tmp_path, GOOD.replace("[store]", 'password_file = "/nowhere"\n[store]'))).instance)
+        read_password(loaded.instance, "instance")
 
 
 def test_without_a_password_the_socket_decides(tmp_path: Path) -> None:
-    assert read_password(load(written(tmp_path, GOOD)).instance) is None
+    assert read_password(load(written(tmp_path, GOOD)).instance, "instance") is None
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:

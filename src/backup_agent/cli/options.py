@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from backup_agent.config import CONFIG_FILE_VARIABLE, DEFAULT_PATH
+from backup_agent.config.file import CONFIG_FILE_VARIABLE, DEFAULT_PATH
 
 ConfigOption = Annotated[
     Path,

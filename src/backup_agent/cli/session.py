@@ -16,7 +16,7 @@ import typer
 from backup_agent.cancellation import Cancellation
 from backup_agent.cli import logs
 from backup_agent.cli.signals import heeded
-from backup_agent.config import Config, load
+from backup_agent.config.file import Config, load
 from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperator
 
 log = structlog.get_logger(__name__)

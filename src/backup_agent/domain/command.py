@@ -63,3 +63,12 @@ class CreateBackup(Frozen):
     backup: BackupRequest
     container: ContainerName | None = None
     """None: the container of the configuration."""
+
+
+class CancelBackup(Frozen):
+    """`backup.cancel`: ends the backup that runs or waits, which is then FAILED; nothing of it is kept."""
+
+    backup_id: BackupId
+
+
+Command = CreateBackup | CancelBackup

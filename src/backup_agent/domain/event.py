@@ -8,7 +8,7 @@ from typing import Any
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import BackupId, InstanceId
 from backup_agent.domain.lock_window import LockWindow
-from backup_agent.domain.state import Phase, State
+from backup_agent.domain.state import TERMINAL, Phase, State
 
 
 class EventType(StrEnum):
@@ -19,6 +19,7 @@ class EventType(StrEnum):
     WARNING = "backup.warning"
     COMPLETED = "backup.completed"
     FAILED = "backup.failed"
+    HEARTBEAT = "agent.heartbeat"
     RESTORED = "backup.restored"
 
 
@@ -43,9 +44,21 @@ class BackupEvent(Frozen):
     """Confirmed by the store."""
     bytes_expected: int | None = None
     """An estimate for a full backup; None when nothing is known."""
+    time: str
+    """When it happened, as the manifest has its times."""
+    eta_seconds: int | None = None
+    """An estimate; None when nothing is known."""
     lock: LockWindow | None = None
     error: EventError | None = None
     notice: str | None = None
     """What a warning warns of."""
-    backup: dict[str, Any] | None = None
-    """The backup resource, where there is one already."""
+    backup: dict[str, Any]
+    """The backup resource as it is now."""
+
+    @property
+    def percent(self) -> int:
+        """How much of the stream was read, 100 when the backup has completed, 99 at most before."""
+        if self.status is State.COMPLETED:
+            return 100
+        expected = self.bytes_expected
+        return min(99, 100 * self.bytes_read // expected) if expected and self.status not in TERMINAL else 0

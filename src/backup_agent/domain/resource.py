@@ -35,8 +35,8 @@ def of_completed(sealed: SealedManifest, location: str) -> dict[str, Any]:
     }
 
 
-def of_request(request: BackupRequest, status: State, created: str) -> dict[str, Any]:
-    """A backup that has no manifest (yet, or for good). `created` is a timestamp without zone."""
+def of_request(request: BackupRequest, status: State, *, created: str, updated: str) -> dict[str, Any]:
+    """A backup that has no manifest (yet, or for good). The times are without zone."""
     return {
         "id": request.id,
         "name": request.name,
@@ -45,7 +45,7 @@ def of_request(request: BackupRequest, status: State, created: str) -> dict[str,
         "parent_id": request.parent_id,
         "status": status.value,
         "created": created,
-        "updated": created,
+        "updated": updated,
         "size": None,
         "locationRef": None,
         "checksum": None,

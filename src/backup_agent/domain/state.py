@@ -29,6 +29,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.DELETED, State.DELETE_FAILED})
+"""Nothing happens to a backup in these by itself."""
+
+
 class Phase(StrEnum):
     """Where a BUILDING backup is."""
 

@@ -10,7 +10,7 @@ from backup_agent.domain.event import BackupEvent, EventError, EventType
 from backup_agent.domain.lock_window import LockWindow
 from backup_agent.domain.state import Phase, State, check_transition
 from backup_agent.errors import BackupAgentError
-from backup_agent.operations.clock import Clock
+from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.report.interface import Reporter
 
 _PROGRESS_EVERY = 0.5
@@ -20,23 +20,37 @@ _PROGRESS_EVERY = 0.5
 class Teller:
     """Keeps the state and the sequence number of one backup's events. For the thread that carries out the backup."""
 
-    def __init__(self, request: BackupRequest, created: str, reporter: Reporter, clock: Clock) -> None:
+    def __init__(
+        self,
+        request: BackupRequest,
+        created: str,
+        reporter: Reporter,
+        clock: Clock,
+        *,
+        sequence: int = 0,
+        state: State = State.NEW,
+    ) -> None:
+        """`sequence` and `state` are those of the last event that was told of this backup, by whoever it was."""
         self._request = request
         self._created = created
         self._reporter = reporter
         self._clock = clock
-        self._sequence = 0
-        self._state = State.NEW
+        self._sequence = sequence
+        self._state = state
+        self._began = clock.monotonic()
         self._last_progress = float("-inf")
         self._last_phase: Phase | None = None
         self.bytes_expected: int | None = None
 
     def accepted(self) -> None:
-        self._publish(EventType.ACCEPTED, backup=self._resource())
+        self._publish(EventType.ACCEPTED)
 
     def started(self) -> None:
-        self._go(State.BUILDING)
-        self._publish(EventType.STARTED, phase=Phase.LOCKING, backup=self._resource())
+        """Also of a backup that is begun once more after a crash, which is BUILDING already."""
+        if self._state is not State.BUILDING:
+            self._go(State.BUILDING)
+        self._began = self._clock.monotonic()
+        self._publish(EventType.STARTED, phase=Phase.LOCKING)
 
     def warn(self, notice: str) -> None:
         self._publish(EventType.WARNING, notice=notice)
@@ -47,7 +61,13 @@ class Teller:
         if phase is self._last_phase and now - self._last_progress < _PROGRESS_EVERY:
             return
         self._last_progress, self._last_phase = now, phase
-        self._publish(EventType.PROGRESS, phase=phase, bytes_read=bytes_read, bytes_stored=bytes_stored)
+        self._publish(
+            EventType.PROGRESS,
+            phase=phase,
+            bytes_read=bytes_read,
+            bytes_stored=bytes_stored,
+            eta_seconds=self._eta(now - self._began, bytes_read),
+        )
 
     def completed(self, backup: dict[str, Any], raw_size: int, stored_size: int, lock: LockWindow) -> None:
         self._go(State.COMPLETED)
@@ -61,15 +81,26 @@ class Teller:
         backup = {**self._resource(), "error": what.model_dump()}
         self._publish(kind, error=what, backup=backup)
 
+    def _eta(self, seconds: float, bytes_read: int) -> int | None:
+        if not self.bytes_expected or not bytes_read:
+            return None
+        return round(seconds * max(0, self.bytes_expected - bytes_read) / bytes_read)
+
     def _go(self, state: State) -> None:
         check_transition(self._state, state)
         self._state = state
 
     def _resource(self) -> dict[str, Any]:
-        return resource.of_request(self._request, self._state, self._created.partition(".")[0])
+        return resource.of_request(
+            self._request,
+            self._state,
+            created=self._created.partition(".")[0],
+            updated=timestamp(self._clock.now()).partition(".")[0],
+        )
 
     def _publish(self, kind: EventType, **fields: Any) -> None:  # noqa: ANN401 - the fields of BackupEvent
         self._sequence += 1
+        fields.setdefault("backup", self._resource())
         self._reporter.publish(
             BackupEvent(
                 type=kind,
@@ -77,6 +108,7 @@ class Teller:
                 instance_id=self._request.instance_id,
                 sequence=self._sequence,
                 status=self._state,
+                time=timestamp(self._clock.now()),
                 bytes_expected=self.bytes_expected,
                 **fields,
             )

@@ -31,5 +31,5 @@ class LogReporter:
             if event.phase is self._phase and now - self._told < _PROGRESS_EVERY:
                 return
             self._phase, self._told = event.phase, now
-        fields = event.model_dump(mode="json", exclude={"type", "backup"}, exclude_none=True)
+        fields = event.model_dump(mode="json", exclude={"type", "backup", "time"}, exclude_none=True)
         self._log.log(_LEVELS.get(event.type, _INFO), event.type.value, **fields)

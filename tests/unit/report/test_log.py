@@ -17,6 +17,8 @@ def event(kind: EventType, sequence: int, phase: Phase | None = None) -> BackupE
         instance_id="44b277eb-39be-4921-be31-3d61b43651d7",
         sequence=sequence,
         status=State.BUILDING,
+        time="2026-11-25T15:00:00.000Z",
+        backup={},
         phase=phase,
         bytes_read=100 * sequence,
     )
