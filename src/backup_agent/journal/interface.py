@@ -6,7 +6,7 @@ has committed is on disk (fsync): it survives kill -9 and power loss. Nothing he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +62,11 @@ class Job:
     last_event: bytes | None
     """The body of its last event but warnings and progress, as it was told."""
     updated: datetime
+    """When it last changed; of a job that has ended, when it ended."""
+    begun: datetime | None = None
+    """When its last attempt began."""
+    progress: bytes | None = None
+    """The body of the last event of progress of this attempt; None when it has told of none, and when it has ended."""
 
     @property
     def id(self) -> str:
@@ -92,8 +97,28 @@ class Outgoing:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a journal holds at one moment, for those who only look."""
+
+    active: Sequence[Job]
+    """The jobs that have not ended, the oldest first."""
+    last_completed: Job | None
+    last_failed: Job | None
+    """Also one that was rejected."""
+    outbox_depth: int
+    outbox_oldest: datetime | None
+    """When the event that waits longest was recorded; None when none waits."""
+    outcomes: Mapping[EventType, int]
+    """How many backups ended with which event since `since`, forgotten ones too; an event without any is left out."""
+    since: datetime
+    """When the journal was begun."""
+
+
 class Transaction(Protocol):
-    """What is read and written as one. Ends with its context; not to be used afterwards."""
+    """What is read and written as one. Ends with its context; not to be used afterwards. All but `add` and `replay`
+    raise ValueError when asked to write of a job that the journal does not have.
+    """
 
     def job(self, backup_id: str) -> Job | None: ...
 
@@ -151,7 +176,10 @@ class Journal(Protocol):
         ...
 
     def forget_before(self, moment: datetime) -> int:
-        """Removes the jobs that ended before `moment` and have nothing in the outbox; how many."""
+        """Removes the jobs that ended before `moment` and have nothing in the outbox; how many.
+
+        The backups that completed and failed last stay, for those who look.
+        """
         ...
 
     def close(self) -> None:
@@ -175,6 +203,15 @@ class Outbox(Protocol):
     def wait(self, seconds: float) -> bool:
         """Whether something was recorded in this process since the last call, at the latest after `seconds`.
 
-        What other processes record is not noticed: look at `pending` now and then.
+        What other processes record is not noticed: look at `pending` now and then. For one thread. Ends at once, with
+        False, when the journal is closed.
         """
+        ...
+
+
+class View(Protocol):
+    """A journal to look at. Safe from any thread. Raises as the journal does."""
+
+    def snapshot(self) -> Snapshot:
+        """Everything as of one moment."""
         ...
