@@ -107,6 +107,8 @@ class ErrorCode(StrEnum):
     BROKER_TOPOLOGY = "broker_topology", "The broker's exchanges or queues are missing, or are not as they must be."
     BROKER_FAILED = "broker_failed", "The broker did not confirm a message."
 
+    METRICS_UNUSABLE = "metrics_unusable", "The file of the metrics can't be written, or their port can't be had."
+
     COMMAND_EXPIRED = "command_expired", "The command came too late to be carried out: its `expires` has passed."
     CANCELLED = "cancelled", "The backup was cancelled by the one who asked for it."
     AGENT_NOT_RUNNING = "agent_not_running", "No agent works on the journal."
