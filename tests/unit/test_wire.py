@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from backup_agent.domain.command import BackupRequest, CreateBackup
+from backup_agent.domain.command import BackupRequest, CancelBackup, CreateBackup
 from backup_agent.errors import ErrorCode, RejectedError
-from backup_agent.inbox.wire import LIMIT, parse_command
+from backup_agent.inbox.wire import LIMIT, Received, parse_command
 
 ID = "61f12fef-edb1-4561-8122-e7c00ef26a82"
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
@@ -42,6 +43,12 @@ def without(*path: str) -> bytes:
     return body(message)
 
 
+def asked(content: bytes) -> BackupRequest:
+    command = parse_command(content).command
+    assert isinstance(command, CreateBackup)
+    return command.backup
+
+
 def refusal(content: bytes) -> str:
     """The message of the error; what was received must not make it long."""
     with pytest.raises(RejectedError) as caught:
@@ -53,12 +60,28 @@ def refusal(content: bytes) -> str:
 
 
 def test_a_good_message_is_understood() -> None:
-    assert parse_command(body(MESSAGE)) == CreateBackup(backup=BackupRequest(**BACKUP))
+    assert parse_command(body(MESSAGE)) == Received(CreateBackup(backup=BackupRequest(**BACKUP)), None)
     full = {**BACKUP, "description": "My Backup", "parent_id": PARENT}
-    assert parse_command(body({**MESSAGE, "data": {"backup": full, "container": "monthly"}})) == CreateBackup(
+    assert parse_command(body({**MESSAGE, "data": {"backup": full, "container": "monthly"}})).command == CreateBackup(
         backup=BackupRequest(**BACKUP, description="My Backup", parent_id=PARENT), container="monthly"
     )
-    assert parse_command(with_backup(incremental=True)).backup.incremental
+    assert asked(with_backup(incremental=True)).incremental
+
+
+def test_a_cancellation_names_its_backup() -> None:
+    message = {**MESSAGE, "type": "backup.cancel", "data": {"backup_id": ID}}
+    assert parse_command(body(message)).command == CancelBackup(backup_id=ID)
+    assert "data.backup_id: must be a UUID" in refusal(body({**message, "data": {"backup_id": "../x"}}))
+
+
+def test_a_command_may_expire() -> None:
+    expires = parse_command(body({**MESSAGE, "expires": "2026-11-25T16:00:00+01:00"})).expires
+    assert expires == datetime(2026, 11, 25, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("expires", ["2026-11-25T16:00:00", "soon", 1764086400, True, "", {}])
+def test_an_expiry_that_is_no_moment_is_refused(expires: object) -> None:
+    assert "expires: " in refusal(body({**MESSAGE, "expires": expires}))
 
 
 def test_the_standard_lets_the_envelope_have_more_attributes() -> None:
@@ -74,8 +97,8 @@ def test_the_standard_lets_the_envelope_have_more_attributes() -> None:
 
 def test_text_of_any_script_is_text() -> None:
     name = "s\u00e4kerhetskopia \u5099\u4efd \U0001f4be"
-    assert parse_command(json.dumps(MESSAGE).replace("snapshot", name).encode()).backup.name == name
-    assert parse_command(with_backup(name=name)).backup.name == name
+    assert asked(json.dumps(MESSAGE).replace("snapshot", name).encode()).name == name
+    assert asked(with_backup(name=name)).name == name
 
 
 @pytest.mark.parametrize("path", [("specversion",), ("id",), ("source",), ("type",), ("dataschema",), ("data",)])
@@ -92,7 +115,10 @@ def test_a_missing_field_is_named_by_its_path(name: str) -> None:
     ("changes", "words"),
     [
         ({"specversion": "0.3"}, "specversion: Input should be '1.0'"),
-        ({"type": "backup.destroy"}, "its type is 'backup.destroy'; this program carries out 'backup.create'"),
+        (
+            {"type": "backup.destroy"},
+            "its type is 'backup.destroy'; this program carries out backup.create, backup.cancel",
+        ),
         ({"type": "x" * 100_000}, "its type is 'xxx"),
         ({"type": 7}, "type: Input should be a valid string"),
         ({"dataschema": "urn:backup-agent:command:v2"}, "dataschema: Input should be 'urn:backup-agent:command:v1'"),

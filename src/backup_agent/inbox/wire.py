@@ -6,18 +6,37 @@ What it does not do: decide whether the command may be carried out.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from backup_agent.domain.command import CreateBackup
+from backup_agent.domain.command import CancelBackup, Command, CreateBackup
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ErrorCode, RejectedError
 
-SCHEMA = "urn:backup-agent:command:v1"
-CREATE = "backup.create"
+COMMANDS: dict[str, type[CreateBackup | CancelBackup]] = {
+    "backup.create": CreateBackup,
+    "backup.cancel": CancelBackup,
+}
 LIMIT = 1 << 20
 """Bytes of a message at most; a command has some hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A command as it came. After `expires` it is not to be carried out any more."""
+
+    command: Command
+    expires: datetime | None
+
+
+def _a_string(value: object) -> object:
+    if not isinstance(value, str):
+        msg = "must be a time as in RFC 3339, such as 2026-01-31T12:00:00Z"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic takes a ValueError for what is wrong with the input
+    return value
 
 
 class Envelope(BaseModel):
@@ -31,10 +50,11 @@ class Envelope(BaseModel):
     type: str
     dataschema: Literal["urn:backup-agent:command:v1"]
     datacontenttype: Literal["application/json"] = "application/json"
+    expires: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_a_string)] | None = None
     data: dict[str, Any]
 
 
-def parse_command(body: bytes) -> CreateBackup:
+def parse_command(body: bytes) -> Received:
     """Raises RejectedError (`invalid_message`) saying what is wrong and where; never with the message's content."""
     if len(body) > LIMIT:
         raise _invalid(f"it has more than {LIMIT} bytes")
@@ -46,10 +66,11 @@ def parse_command(body: bytes) -> CreateBackup:
         envelope = Envelope.model_validate(document)
     except ValidationError as error:
         raise _invalid(explain(error, "the message")) from error
-    if envelope.type != CREATE:
-        raise _invalid(f"its type is {envelope.type[:64]!r}; this program carries out {CREATE!r}")
+    kind = COMMANDS.get(envelope.type)
+    if kind is None:
+        raise _invalid(f"its type is {envelope.type[:64]!r}; this program carries out {', '.join(COMMANDS)}")
     try:
-        return CreateBackup.model_validate_json(json.dumps(envelope.data))
+        return Received(kind.model_validate_json(json.dumps(envelope.data)), envelope.expires)
     except RecursionError as error:
         raise _invalid("its data is nested too deeply") from error
     except ValidationError as error:

@@ -1,7 +1,8 @@
-"""Whoever is told about backups."""
+"""Whoever is told about backups, and where what is to be told waits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from backup_agent.domain.event import BackupEvent
@@ -11,5 +12,40 @@ class Reporter(Protocol):
     def publish(self, event: BackupEvent) -> None:
         """Takes the event over; returns soon and never raises for the receiver's sake. Called from the thread that
         carries out the operation, in the order of the events' sequence numbers.
+        """
+        ...
+
+
+class WaitingEvent(Protocol):
+    """An event in the outbox, encoded. Ids rise in the order in which events are to be told."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def backup_id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def routing_key(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Outbox(Protocol):
+    """The events that nobody has confirmed yet. Safe from any thread. Raises BackupAgentError when it can't be read."""
+
+    def pending(self, limit: int) -> Sequence[WaitingEvent]:
+        """The oldest first."""
+        ...
+
+    def confirmed(self, event_id: int) -> None:
+        """Removes an event that was told. One that is gone already is no error."""
+        ...
+
+    def depth(self) -> int: ...
+
+    def wait(self, seconds: float) -> bool:
+        """Whether an event came in this process since the last call, at the latest after `seconds`. Events of other
+        processes are not noticed.
         """
         ...
