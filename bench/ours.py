@@ -29,6 +29,8 @@ def configure(run: Run) -> Path:
         f'user = "{AGENT_USER}"',
         f"password = {json.dumps(AGENT_PASSWORD)}",
         f'runtime_dir = "{run.directory}/run"',
+        "[journal]",
+        f'dir = "{run.directory}/journal"',
         "[store]",
         f'url = "{url}"',
     ]

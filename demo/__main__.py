@@ -39,6 +39,9 @@ runtime_dir = "{directory}/run"
 [spool]
 dir = "{directory}/spool"
 
+[journal]
+dir = "{directory}/journal"
+
 [store]
 url = "{store_url}"
 """)

@@ -68,6 +68,7 @@ class Agent:
         self.store = base / "store"
         self.runtime_dir = base / "run"
         self.spool_dir = base / "spool"
+        self.journal_dir = base / "journal"
         self.config_file = base / "agent.toml"
         self.environment: dict[str, str] = {}
         sections: dict[str, dict[str, object]] = {
@@ -81,6 +82,7 @@ class Agent:
             },
             "store": {"url": store_url or self.store.as_uri(), "retry_for_s": 5},
             "spool": {"dir": str(self.spool_dir), "max_mib": 512, "min_free_mib": 0},
+            "journal": {"dir": str(self.journal_dir)},
         }
         for section, values in (extra or {}).items():
             sections.setdefault(section, {}).update(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from backup_agent.errors import BackupAgentError
@@ -19,6 +20,8 @@ class Cancellation:
         self._lock = threading.Lock()
         self._reason: BackupAgentError | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self.looked_at = time.monotonic()
+        """When somebody last asked whether to go on: work that asks is alive."""
 
     @property
     def cancelled(self) -> bool:
@@ -37,6 +40,7 @@ class Cancellation:
 
     def check(self) -> None:
         """Raises the reason when cancelled."""
+        self.looked_at = time.monotonic()
         if self._reason is not None:
             raise self._reason.again()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import wire
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.file import load
 from backup_agent.domain.manifest import Manifest, decode, encode

@@ -10,9 +10,11 @@ from backup_agent import __version__
 from backup_agent.cli.config_check import config_check
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.restore import restore
+from backup_agent.cli.run import run
 from backup_agent.cli.run_once import run_once
 from backup_agent.cli.show import show
 from backup_agent.cli.signals import SIGNALS
+from backup_agent.stream.memory import return_freed_memory
 
 app = typer.Typer(
     name="backup-agent",
@@ -39,6 +41,7 @@ def _root(
     del version
 
 
+app.command("run")(run)
 app.command("run-once")(run_once)
 app.command("list")(list_backups)
 app.command("show")(show)
@@ -55,6 +58,7 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return_freed_memory()
     try:
         app()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_json
 from backup_agent.cli.session import session

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_json, print_table, size_text
 from backup_agent.cli.session import say, session

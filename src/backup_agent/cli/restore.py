@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import wire
 from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json
 from backup_agent.cli.progress import ProgressBar

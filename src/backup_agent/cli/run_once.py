@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import ExitStack
-from typing import Annotated
+from contextlib import ExitStack, closing
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import for_backups, open_journal, wire
 from backup_agent.cli.message import read_message
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json
@@ -18,9 +18,12 @@ from backup_agent.cli.session import Session, session, tell_peak_memory
 from backup_agent.domain.command import BackupRequest, CreateBackup
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ErrorCode, RejectedError
-from backup_agent.inbox.wire import parse_command
+from backup_agent.inbox.wire import Received, parse_command
+from backup_agent.journal.interface import Origin
 from backup_agent.operations.backup import create_backup
 from backup_agent.operations.clock import SystemClock
+from backup_agent.operations.job import Asked
+from backup_agent.report.interface import Reporter
 from backup_agent.report.log import LogReporter
 
 
@@ -59,12 +62,12 @@ def run_once(
                     "--message holds the whole request; it can't be combined with other options of the backup",
                     "Leave out --name, --description, --incremental and --parent.",
                 )
-            command = parse_command(read_message(message, state.cancellation))
+            received = parse_command(read_message(message, state.cancellation))
         else:
-            command = _command(state, name, description, parent, incremental=incremental)
+            received = Received(_command(state, name, description, parent, incremental=incremental), None)
         with ExitStack() as stack:
             reporter = stack.enter_context(ProgressBar()) if state.terminal else LogReporter()
-            backup = create_backup(command, wire(state.config, reporter), state.cancellation, state.hurry)
+            backup = _take(received, state, reporter)
         tell_peak_memory()
         if json:
             print_json({"backup": backup})
@@ -72,6 +75,24 @@ def run_once(
             print_fields(backup)
             if state.terminal:
                 typer.echo(f"Restore it with: backup-agent restore {backup['id'][:8]} --target-dir DIR", err=True)
+
+
+def _take(received: Received, state: Session, reporter: Reporter) -> dict[str, Any]:
+    if not isinstance(received.command, CreateBackup):
+        raise RejectedError(
+            ErrorCode.INVALID_MESSAGE,
+            "run-once carries out backup.create alone",
+            "Send other commands to the queue of `backup-agent run`; SIGTERM or Ctrl-C cancels run-once.",
+        )
+    services = wire(state.config, reporter)
+    with closing(open_journal(state.config)) as journal:
+        return create_backup(
+            received.command,
+            Asked(Origin.RUN_ONCE, received.expires),
+            for_backups(services, state.config, journal),
+            state.cancellation,
+            state.hurry,
+        )
 
 
 def _command(

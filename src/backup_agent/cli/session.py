@@ -26,11 +26,17 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class Configured:
     config: Config
     json: bool
     terminal: bool
     """Whether a person reads standard error: progress bars and readable logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Configured):
+    """A command that does one thing, and then ends."""
+
     cancellation: Cancellation
     """Cancelled by the first signal."""
     hurry: Cancellation
@@ -39,20 +45,32 @@ class Session:
 
 @contextmanager
 def session(config_file: Path, *, json: bool) -> Iterator[Session]:
+    """`configured`, and signals cancel the work."""
+    with configured(config_file, json=json) as state:
+        cancellation, hurry = Cancellation(), Cancellation()
+        received: Sequence[int] = ()
+        try:
+            with heeded(cancellation, hurry) as received:
+                yield Session(state.config, state.json, state.terminal, cancellation, hurry)
+        except InterruptedByOperator as error:
+            if not received:
+                raise
+            say(error, terminal=state.terminal)
+            raise typer.Exit(128 + received[0]) from error
+
+
+@contextmanager
+def configured(config_file: Path, *, json: bool) -> Iterator[Configured]:
     """Ends the process with the exit status of what was raised, after saying it on standard error."""
     terminal = sys.stderr.isatty() and not json
     logs.configure("info", readable=terminal)
-    received: Sequence[int] = ()
     try:
         config = load(config_file)
         logs.configure(config.log.level, readable=terminal)
-        state = Session(config, json, terminal, Cancellation(), Cancellation())
-        with heeded(state.cancellation, state.hurry) as received:
-            yield state
+        yield Configured(config, json, terminal)
     except BackupAgentError as error:
         say(error, terminal=terminal)
-        interrupted = isinstance(error, InterruptedByOperator) and received
-        raise typer.Exit(128 + received[0] if interrupted else error.exit_status) from error
+        raise typer.Exit(error.exit_status) from error
     except (typer.Exit, SystemExit):
         raise
     except BrokenPipeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backup_agent.app import wire
+from backup_agent.app.wiring import wire
 from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table, size_text
 from backup_agent.cli.session import session

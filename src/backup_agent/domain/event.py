@@ -27,6 +27,8 @@ class EventError(Frozen):
     code: str
     message: str
     hint: str
+    status: int | None = None
+    """What a control plane answers with, as HTTP has it, to the one who asked: 422 for what can't be done as asked."""
 
 
 class BackupEvent(Frozen):

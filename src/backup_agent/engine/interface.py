@@ -61,6 +61,11 @@ class EngineRun(Protocol):
     """One running backup. Leaving the context kills the engine if it still runs and removes its temporary files."""
 
     @property
+    def pid(self) -> int:
+        """Of the engine's process."""
+        ...
+
+    @property
     def stdout(self) -> IO[bytes]:
         """The stream. To be read to its end before `finish`."""
         ...
@@ -177,6 +182,10 @@ class Engine(Protocol):
 
     def extract(self, directory: Path) -> Extraction:
         """Starts writing a stream's files into `directory`, which exists and is empty."""
+        ...
+
+    def tidy(self) -> None:
+        """Removes the temporary files that a killed backup has left. The caller holds the instance's lock."""
         ...
 
     def prepare(self, target: Path, incremental: Path | None, *, last: bool, cancellation: Cancellation) -> None:

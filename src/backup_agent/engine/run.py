@@ -95,6 +95,10 @@ class BackupRun:
             self._guard.beat(locked=self._clock.nearing and self._clock.phase is not Phase.FINISHING)
 
     @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    @property
     def stdout(self) -> IO[bytes]:
         return self._running().stdout
 

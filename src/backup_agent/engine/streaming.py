@@ -100,6 +100,9 @@ class StreamingEngine:
         argv = [find_binary(self._settings.stream_binary), "-x", "-C", str(directory)]
         return StreamExtraction(EngineProcess(argv, stdin=True))
 
+    def tidy(self) -> None:
+        WorkDir(self._work).remove()
+
     def prepare(self, target: Path, incremental: Path | None, *, last: bool, cancellation: Cancellation) -> None:
         include = f"!include {self._settings.include}\n" if self._settings.include else ""
         with OptionFile(include) as options:

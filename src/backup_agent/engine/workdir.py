@@ -37,5 +37,9 @@ class WorkDir:
             ) from error
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def remove(self) -> None:
+        """What can't be removed is left to the next one who enters."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import psutil
 from pydantic import AwareDatetime, ValidationError
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import BackupId, InstanceId
+from backup_agent.domain.process import ProcessId
 from backup_agent.errors import BusyError, ErrorCode, InstanceError
+from backup_agent.instance.process import lives, this_process
 
 DIRECTORY_MODE = 0o755
 """Only its owner may make lock files in it: what another user could replace would be no lock."""
@@ -33,8 +34,6 @@ _CONTENT_BYTES = 4096
 _NAME_SECONDS = 0.5
 """How long a holder may take between getting the lock and writing its name."""
 _RETRY_SECONDS = 0.01
-_CLOCK_SLACK_SECONDS = 2.0
-"""A process' start time shifts a little when the clock is set."""
 
 
 class LockHolder(Frozen):
@@ -51,23 +50,17 @@ class LockHolder(Frozen):
     @classmethod
     def here(cls, command: str, backup_id: BackupId | None, since: datetime) -> Self:
         """For the asking process."""
-        process = psutil.Process()
+        process = this_process()
         return cls(
             pid=process.pid,
-            process_started=process.create_time(),
+            process_started=process.started,
             command=command,
             backup_id=backup_id,
             since=since,
         )
 
     def lives(self) -> bool:
-        try:
-            started = psutil.Process(self.pid).create_time()
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.AccessDenied:
-            return True
-        return abs(started - self.process_started) < _CLOCK_SLACK_SECONDS
+        return lives(ProcessId(pid=self.pid, started=self.process_started))
 
     def __str__(self) -> str:
         backup = f" of backup {self.backup_id}" if self.backup_id else ""

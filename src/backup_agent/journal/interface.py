@@ -134,6 +134,10 @@ class Transaction(Protocol):
         """`owner` carries the job out from now on: one attempt more, no engine yet."""
         ...
 
+    def release(self, backup_id: str) -> None:
+        """Nobody carries the job out any more; it waits for somebody to begin again."""
+        ...
+
     def engine_started(self, backup_id: str, engine: ProcessId) -> None: ...
 
     def cancel(self, backup_id: str) -> None:

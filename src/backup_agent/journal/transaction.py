@@ -57,6 +57,12 @@ class SqliteTransaction:
     def engine_started(self, backup_id: str, engine: ProcessId) -> None:
         self._change(backup_id, "engine_pid = :pid, engine_started = :started", pid=engine.pid, started=engine.started)
 
+    def release(self, backup_id: str) -> None:
+        self._change(
+            backup_id,
+            "owner_pid = NULL, owner_started = NULL, engine_pid = NULL, engine_started = NULL, progress = NULL",
+        )
+
     def cancel(self, backup_id: str) -> None:
         self._change(backup_id, "cancelled = 1")
 

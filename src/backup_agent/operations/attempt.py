@@ -14,9 +14,10 @@ from backup_agent.domain.manifest import File, LsnRange, SealedManifest
 from backup_agent.engine.interface import BackupPlan, EngineReport, EngineRun
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, InterruptedByOperator
 from backup_agent.instance.interface import Facts
+from backup_agent.instance.process import process_id
 from backup_agent.operations.blocking import Blockers
 from backup_agent.operations.lock_watch import LockWatch
-from backup_agent.operations.services import Services
+from backup_agent.operations.services import BackupServices
 from backup_agent.operations.table_watch import TableWatch
 from backup_agent.operations.telling import Teller
 from backup_agent.stream.mbstream import StreamParser
@@ -43,7 +44,7 @@ class Taken:
 
 
 def take(
-    services: Services,
+    services: BackupServices,
     place: BackupPlace,
     *,
     facts: Facts,
@@ -79,7 +80,7 @@ def take(
 class _Attempt:
     def __init__(
         self,
-        services: Services,
+        services: BackupServices,
         place: BackupPlace,
         plan: BackupPlan,
         *,
@@ -103,6 +104,7 @@ class _Attempt:
         starting = services.engine.start(self._plan)
         self._tables.follow(starting)
         with starting as run, Spool(services.spool.directory, room) as spool:
+            self._note_engine(run)
             uploaded = self._upload(run, spool, parser)
             report = run.finish()
         files = parser.finish()
@@ -117,6 +119,13 @@ class _Attempt:
             lineage=services.instance.facts().lineage,
             binlog_digest=services.instance.binlog_digest(report.binlog) if report.binlog else None,
         )
+
+    def _note_engine(self, run: EngineRun) -> None:
+        """For whoever has to clean up after us."""
+        engine = process_id(run.pid)
+        if engine is not None:
+            with self._services.journal.transaction() as transaction:
+                transaction.engine_started(self._place.backup_id, engine)
 
     def _upload(self, run: EngineRun, spool: Spool, parser: StreamParser) -> Uploaded:
         services = self._services
@@ -176,7 +185,7 @@ def _check_lsns(lsn: LsnRange, parent: SealedManifest | None) -> None:
         )
 
 
-def _await_release(services: Services, before: frozenset[int]) -> None:
+def _await_release(services: BackupServices, before: frozenset[int]) -> None:
     """Sees to it that the killed engine's connections, and with them its locks, have left the server."""
     give_up = services.clock.monotonic() + _CONNECTION_GONE_WITHIN
     try:

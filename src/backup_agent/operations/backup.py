@@ -31,8 +31,10 @@ from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objec
 from backup_agent.operations.clock import timestamp
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
-from backup_agent.operations.services import CLEANUP_SECONDS, Services
-from backup_agent.operations.telling import Teller
+from backup_agent.operations.job import Asked, begin, check_expiry
+from backup_agent.operations.recover import recover
+from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
+from backup_agent.operations.telling import Teller, tell_completed
 from backup_agent.storage.interface import Store
 from backup_agent.stream import spool
 from backup_agent.stream.spool import SpoolBounds
@@ -51,34 +53,28 @@ class Admitted:
 
 
 def create_backup(
-    command: CreateBackup, services: Services, cancellation: Cancellation, hurry: Cancellation
+    command: CreateBackup, asked: Asked, services: BackupServices, cancellation: Cancellation, hurry: Cancellation
 ) -> dict[str, Any]:
     """The resource of the completed backup. `hurry` cuts the clean-up after a failure short.
 
     A command whose backup is in the store already is answered with that backup. Raises BackupAgentError; its event
-    has then been published and its objects removed.
+    has then been recorded and its objects removed, unless the backup was never taken on: it is another instance's, or
+    its id is in use.
     """
     request = command.backup
-    started = timestamp(services.clock.now())
-    teller = Teller(request, started, services.reporter, services.clock)
+    admission.check_addressee(request, services.policy)
+    teller = begin(command, asked, services)
+    if teller is None:
+        return _completed_before(command, services, cancellation)
     try:
-        admission.check_addressee(request, services.policy)
+        check_expiry(asked, services.clock)
         with services.lock("backup", request.id, cancellation):
-            catalogue = Catalogue(services.connect_store(cancellation, None), command.container or services.container)
+            recover(services, cancellation)
+            catalogue = _catalogue(command, services, cancellation)
             catalogue.store.prepare(catalogue.container)
-            if (existing := _existing(request, catalogue)) is not None:
-                return resource.of_completed(existing, catalogue.location(request.instance_id, request.id))
-            admitted = _admit(request, catalogue, services, teller)
-            teller.started()
-            place = catalogue.place(request.instance_id, request.id)
-            cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
-            with leaving_nothing_behind(cleaner, place):
-                taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
-                described = _describe(request, started, admitted, taken, services)
-                teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
-                confirm(catalogue, described, admitted.parent)
-                cancellation.check()
-                sealed = _commit(described, place, catalogue.store)
+            sealed = _existing(request, catalogue)
+            if sealed is None:
+                sealed = _make(request, catalogue, services, teller=teller, cancellation=cancellation, hurry=hurry)
     except BackupAgentError as error:
         teller.failed(error)
         raise
@@ -87,10 +83,46 @@ def create_backup(
             BackupAgentError(ErrorCode.INTERNAL, f"internal error: {type(error).__name__}", "Please report it.")
         )
         raise
-    backup = resource.of_completed(sealed, catalogue.location(request.instance_id, request.id))
-    totals = sealed.manifest.totals
-    teller.completed(backup, totals.raw_size, totals.stored_size, sealed.manifest.locks)
-    return backup
+    return tell_completed(teller, sealed, catalogue)
+
+
+def _make(
+    request: BackupRequest,
+    catalogue: Catalogue,
+    services: BackupServices,
+    *,
+    teller: Teller,
+    cancellation: Cancellation,
+    hurry: Cancellation,
+) -> SealedManifest:
+    """Admitted, taken, committed; or nothing of it stays."""
+    admitted = _admit(request, catalogue, services, teller)
+    teller.started()
+    place = catalogue.place(request.instance_id, request.id)
+    cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
+    with leaving_nothing_behind(cleaner, place):
+        taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
+        described = _describe(request, teller.created, admitted, taken, services)
+        teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
+        confirm(catalogue, described, admitted.parent)
+        cancellation.check()
+        return _commit(described, place, catalogue.store)
+
+
+def _catalogue(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> Catalogue:
+    return Catalogue(services.connect_store(cancellation, None), command.container or services.container)
+
+
+def _completed_before(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> dict[str, Any]:
+    catalogue = _catalogue(command, services, cancellation)
+    sealed = _existing(command.backup, catalogue)
+    if sealed is None:
+        raise RejectedError(
+            ErrorCode.BACKUP_ID_IN_USE,
+            f"backup {command.backup.id} has completed before, and is not in the store any more",
+            "Ask for a new backup, with an id of its own.",
+        )
+    return resource.of_completed(sealed, catalogue.location(command.backup.instance_id, command.backup.id))
 
 
 def _existing(request: BackupRequest, catalogue: Catalogue) -> SealedManifest | None:
@@ -112,7 +144,7 @@ def _existing(request: BackupRequest, catalogue: Catalogue) -> SealedManifest | 
     return sealed
 
 
-def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, teller: Teller) -> Admitted:
+def _admit(request: BackupRequest, catalogue: Catalogue, services: BackupServices, teller: Teller) -> Admitted:
     parent = admission.choose_parent(request, catalogue)
     facts = services.instance.facts()
     admission.check_grants(
@@ -152,7 +184,7 @@ def _admit(request: BackupRequest, catalogue: Catalogue, services: Services, tel
 def _take(
     place: BackupPlace,
     admitted: Admitted,
-    services: Services,
+    services: BackupServices,
     teller: Teller,
     cancellation: Cancellation,
     *,
@@ -186,7 +218,9 @@ def _take(
     return taken
 
 
-def _describe(request: BackupRequest, started: str, admitted: Admitted, taken: Taken, services: Services) -> Manifest:
+def _describe(
+    request: BackupRequest, started: str, admitted: Admitted, taken: Taken, services: BackupServices
+) -> Manifest:
     facts, parent = admitted.facts, admitted.parent
     return Manifest(
         format=manifest.FORMAT,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from backup_agent.cancellation import Cancellation
 from backup_agent.engine.interface import Engine
 from backup_agent.instance.interface import Instance
+from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
 from backup_agent.operations.lock_watch import LockPolicy
@@ -33,8 +34,26 @@ class Services:
     instance: Instance
     engine: Engine
     reporter: Reporter
+    """A log, or a person."""
     clock: Clock
     lock: Callable[[str, str | None, Cancellation], AbstractContextManager[object]]
     """The instance's lock, by the name of the command and the backup's id. Raises BusyError; losing it cancels."""
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Whether a backup of the queue that was interrupted is taken again, and how often one is begun at most."""
+
+    wanted: bool
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupServices(Services):
+    """And what those need who take backups."""
+
+    journal: Journal
+    """Told everything that the reporter is told, first of all."""
+    retries: Retries

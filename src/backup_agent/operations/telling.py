@@ -8,11 +8,14 @@ from backup_agent.domain import resource
 from backup_agent.domain.command import BackupRequest
 from backup_agent.domain.event import BackupEvent, EventError, EventType
 from backup_agent.domain.lock_window import LockWindow
+from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.state import Phase, State, check_transition
-from backup_agent.errors import BackupAgentError
+from backup_agent.errors import BackupAgentError, RejectedError
+from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.report.interface import Reporter
 
+_UNPROCESSABLE = 422
 _PROGRESS_EVERY = 0.5
 """Seconds between two progress events; receivers that want fewer drop some."""
 
@@ -32,7 +35,8 @@ class Teller:
     ) -> None:
         """`sequence` and `state` are those of the last event that was told of this backup, by whoever it was."""
         self._request = request
-        self._created = created
+        self.created = created
+        """When it was asked for, as the manifest has its times."""
         self._reporter = reporter
         self._clock = clock
         self._sequence = sequence
@@ -70,6 +74,9 @@ class Teller:
         )
 
     def completed(self, backup: dict[str, Any], raw_size: int, stored_size: int, lock: LockWindow) -> None:
+        """Also of a backup that was found in the store, which nobody had noted to be BUILDING."""
+        if self._state is State.NEW:
+            self.started()
         self._go(State.COMPLETED)
         self._publish(EventType.COMPLETED, bytes_read=raw_size, bytes_stored=stored_size, lock=lock, backup=backup)
 
@@ -77,9 +84,9 @@ class Teller:
         """Rejected when nothing was begun, FAILED otherwise."""
         kind = EventType.REJECTED if self._state is State.NEW else EventType.FAILED
         self._go(State.FAILED)
-        what = EventError(code=error.code.value, message=error.message, hint=error.hint)
-        backup = {**self._resource(), "error": what.model_dump()}
-        self._publish(kind, error=what, backup=backup)
+        status = _UNPROCESSABLE if isinstance(error, RejectedError) else None
+        what = EventError(code=error.code.value, message=error.message, hint=error.hint, status=status)
+        self._publish(kind, error=what, backup={**self._resource(), "error": what.model_dump()})
 
     def _eta(self, seconds: float, bytes_read: int) -> int | None:
         if not self.bytes_expected or not bytes_read:
@@ -94,7 +101,7 @@ class Teller:
         return resource.of_request(
             self._request,
             self._state,
-            created=self._created.partition(".")[0],
+            created=self.created.partition(".")[0],
             updated=timestamp(self._clock.now()).partition(".")[0],
         )
 
@@ -113,3 +120,11 @@ class Teller:
                 **fields,
             )
         )
+
+
+def tell_completed(teller: Teller, sealed: SealedManifest, catalogue: Catalogue) -> dict[str, Any]:
+    """Tells that the backup is in the store; its resource."""
+    manifest = sealed.manifest
+    backup = resource.of_completed(sealed, catalogue.location(manifest.instance_id, manifest.id))
+    teller.completed(backup, manifest.totals.raw_size, manifest.totals.stored_size, manifest.locks)
+    return backup

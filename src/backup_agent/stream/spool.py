@@ -90,6 +90,16 @@ def _unusable(directory: Path, error: OSError) -> InstanceError:
     )
 
 
+def tidy(settings: SpoolSettings) -> None:
+    """Removes what a killed backup has left. The caller holds the instance's lock. Raises InstanceError."""
+    try:
+        shutil.rmtree(settings.directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unusable(settings.directory, error) from error
+
+
 class Spool:
     """The files of one backup. Entered: the directory is made afresh (0700); left: removed with all that is in it.
 

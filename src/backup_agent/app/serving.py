@@ -1,0 +1,143 @@
+"""The daemon, as the configuration wants it."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+from backup_agent import __version__
+from backup_agent.app.wiring import for_backups, wire
+from backup_agent.broker.settings import BrokerSettings
+from backup_agent.config.file import Config, load, read_password
+from backup_agent.config.serving import BrokerConfig
+from backup_agent.errors import ConfigError, ErrorCode
+from backup_agent.inbox.rabbitmq import RabbitInbox
+from backup_agent.journal.sqlite import SqliteJournal
+from backup_agent.operations.accept import Acceptance
+from backup_agent.operations.clock import SystemClock, timestamp
+from backup_agent.operations.services import BackupServices
+from backup_agent.report.log import LogReporter
+from backup_agent.report.rabbitmq import RabbitPublisher
+from backup_agent.report.wire import encode_heartbeat, heartbeat_routing_key
+from backup_agent.service.daemon import Daemon, Parts, Settings
+from backup_agent.service.following import Following
+from backup_agent.service.worker import Worker
+from backup_agent.systemd import Systemd
+
+_FIXED = ("instance.id", "journal", "metrics", "log")
+
+
+class Serving:
+    """Builds the daemon, and parts of it anew when the configuration has changed."""
+
+    def __init__(self, config: Config, file: Path, journal: SqliteJournal) -> None:
+        """`file` is where `config` comes from. Raises ConfigError."""
+        self._config = config
+        self._file = file
+        self._journal = journal
+        self._following = Following(LogReporter())
+        services = self._services(config)
+        self._worker = Worker(services, keep=timedelta(days=config.journal.keep_days))
+        self._parts = Parts(
+            services, _settings(config), self._inbox(config, services), self._publisher(config, services)
+        )
+        self.daemon = Daemon(
+            self._parts, self._worker, Systemd(), reload=self._reload, describe=self._following.describe
+        )
+
+    def _reload(self) -> Parts:
+        """Raises ConfigError; nothing has changed then."""
+        config = load(self._file)
+        changed = [name for name in _FIXED if _of(config, name) != _of(self._config, name)]
+        if changed:
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID,
+                f"{', '.join(changed)} can't be changed while the agent runs",
+                "Restart the agent: systemctl restart backup-agent.",
+            )
+        services = self._services(config)
+        same_inbox = all(_of(config, name) == _of(self._config, name) for name in ("broker", "instance"))
+        same_publisher = all(_of(config, name) == _of(self._config, name) for name in ("broker", "service", "spool"))
+        self._parts = Parts(
+            services,
+            _settings(config),
+            self._parts.inbox if same_inbox else self._inbox(config, services),
+            self._parts.publisher if same_publisher else self._publisher(config, services),
+        )
+        self._config = config
+        return self._parts
+
+    def _services(self, config: Config) -> BackupServices:
+        return for_backups(wire(config, self._following), config, self._journal)
+
+    def _inbox(self, config: Config, services: BackupServices) -> RabbitInbox:
+        accept = Acceptance(
+            self._journal,
+            services.policy,
+            services.clock,
+            on_job=self._worker.wake,
+            on_cancel=self._worker.cancel,
+        )
+        return RabbitInbox(broker_settings(config.broker), config.instance.id, accept)
+
+    def _publisher(self, config: Config, services: BackupServices) -> RabbitPublisher:
+        clock, spool, instance_id = SystemClock(), services.spool.directory, config.instance.id
+
+        def heartbeat() -> tuple[str, bytes]:
+            body = encode_heartbeat(
+                instance_id,
+                agent_version=__version__,
+                time=timestamp(clock.now()),
+                job=self._worker.running,
+                free_spool_bytes=_free(spool),
+            )
+            return heartbeat_routing_key(instance_id), body
+
+        return RabbitPublisher(
+            broker_settings(config.broker), self._journal, heartbeat, heartbeat_every=config.service.heartbeat_s
+        )
+
+
+def broker_settings(broker: BrokerConfig) -> BrokerSettings:
+    """Raises ConfigError (`config_invalid`)."""
+    if not broker.urls:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            "broker.urls is empty: there is no queue to take commands from",
+            "Set broker.urls; without a broker, use `backup-agent run-once` and its timers.",
+        )
+    return BrokerSettings(
+        urls=broker.urls,
+        user=broker.user,
+        password=read_password(broker, "broker"),
+        ca_file=broker.ca_file,
+        cert_file=broker.cert_file,
+        key_file=broker.key_file,
+        declare=broker.declare,
+        heartbeat=broker.heartbeat_s,
+        connect_timeout=broker.connect_timeout_s,
+        blocked_timeout=broker.blocked_timeout_s,
+        reconnect_max=broker.reconnect_max_s,
+        dead_letter_limit=broker.dead_letter_limit,
+    )
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(on_stop=config.service.on_stop, stop_within=config.service.stop_within_s)
+
+
+def _of(config: Config, path: str) -> object:
+    value: object = config
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _free(directory: Path) -> int | None:
+    """Bytes free where the spool is, or will be; None when that can't be told."""
+    try:
+        there = next(path for path in (directory, *directory.parents) if path.exists())
+        return shutil.disk_usage(there).free
+    except OSError:
+        return None

@@ -1,0 +1,149 @@
+"""What becomes of a message from the queue: on disk before it is acknowledged, or refused for good.
+
+A command that comes again attaches to its backup while that runs, and has its last event told again when that has
+ended. What it does not do: carry anything out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from backup_agent.domain.command import CancelBackup, CreateBackup
+from backup_agent.domain.state import TERMINAL, State
+from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, RejectedError
+from backup_agent.inbox.interface import Refused
+from backup_agent.inbox.wire import parse_command
+from backup_agent.journal.interface import Job, Journal, NewJob, Origin, Transaction
+from backup_agent.operations.admission import Policy, check_addressee
+from backup_agent.operations.clock import Clock, timestamp
+from backup_agent.operations.recording import InTransaction
+from backup_agent.operations.telling import Teller
+
+
+class Acceptance:
+    """Implements inbox.interface.Accept."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        policy: Policy,
+        clock: Clock,
+        *,
+        on_job: Callable[[], None],
+        on_cancel: Callable[[str], None],
+    ) -> None:
+        """`on_job` is called when a backup waits, `on_cancel` with the id of one whose end is asked for: both when
+        that is on disk. They must not block.
+        """
+        self._journal = journal
+        self._policy = policy
+        self._clock = clock
+        self._on_job = on_job
+        self._on_cancel = on_cancel
+
+    def __call__(self, body: bytes) -> Refused | None:
+        """Raises JournalError: the message can't be taken over now."""
+        try:
+            received = parse_command(body)
+            match received.command:
+                case CreateBackup() as create:
+                    check_addressee(create.backup, self._policy)
+                    self._create(create, received.expires)
+                case CancelBackup(backup_id=backup_id):
+                    self._cancel(backup_id)
+        except RejectedError as error:
+            return Refused(error.code, error.message)
+        return None
+
+    def _create(self, command: CreateBackup, expires: datetime | None) -> None:
+        now = self._clock.now()
+        with self._journal.transaction() as transaction:
+            known = transaction.job(command.backup.id)
+            if known is not None:
+                _attach(transaction, known, command)
+                return
+            busy = next((job for job in transaction.active() if job.origin is Origin.QUEUE), None)
+            transaction.add(NewJob(command, Origin.QUEUE, now, expires))
+            if expires is not None and expires <= now:
+                reject(transaction, command, self._clock, expired(expires))
+            elif busy is not None:
+                reject(transaction, command, self._clock, _busy(busy))
+        self._on_job()
+
+    def _cancel(self, backup_id: str) -> None:
+        with self._journal.transaction() as transaction:
+            job = transaction.job(backup_id)
+            if job is None:
+                raise RejectedError(
+                    ErrorCode.BACKUP_NOT_FOUND,
+                    f"backup {backup_id} can't be cancelled: it was never asked of this agent",
+                    "Send the cancellation to the agent that takes the backup.",
+                )
+            if job.state in TERMINAL:
+                transaction.replay(backup_id)
+                return
+            if job.origin is Origin.RUN_ONCE:
+                raise RejectedError(
+                    ErrorCode.INVALID_REQUEST,
+                    f"backup {backup_id} can't be cancelled: `backup-agent run-once` takes it, "
+                    f"pid {job.owner.pid if job.owner else 'unknown'}",
+                    "Stop that process.",
+                )
+            transaction.cancel(backup_id)
+            if job.owner is None:
+                reject(transaction, job.command, self._clock, cancelled(backup_id), job)
+        self._on_cancel(backup_id)
+
+
+def reject(
+    transaction: Transaction, command: CreateBackup, clock: Clock, error: BackupAgentError, job: Job | None = None
+) -> None:
+    """Ends a job that nobody has begun, or, with `job`, one that nobody works at any more."""
+    teller = Teller(
+        command.backup,
+        timestamp(job.received if job else clock.now()),
+        InTransaction(transaction),
+        clock,
+        sequence=job.sequence if job else 0,
+        state=job.state if job else State.NEW,
+    )
+    teller.failed(error)
+
+
+def expired(moment: datetime) -> RejectedError:
+    return RejectedError(
+        ErrorCode.COMMAND_EXPIRED,
+        f"the command expired at {timestamp(moment)}, before the backup could begin",
+        "Ask for a new backup; give commands more time, or find out what kept the agent from its queue.",
+    )
+
+
+def cancelled(backup_id: str) -> InterruptedByOperator:
+    return InterruptedByOperator(
+        ErrorCode.CANCELLED, f"backup {backup_id} was cancelled", "Ask for a new backup when it suits."
+    )
+
+
+def another_backup(known: Job) -> RejectedError:
+    return RejectedError(
+        ErrorCode.BACKUP_ID_IN_USE,
+        f"another backup {known.id} was asked for already: {known.command.backup.name!r}",
+        "Give the new backup an id of its own.",
+    )
+
+
+def _busy(other: Job) -> BusyError:
+    return BusyError(
+        ErrorCode.INSTANCE_BUSY,
+        f"instance is busy: backup {other.id} is being taken",
+        "Ask again when it has ended, or cancel it.",
+    )
+
+
+def _attach(transaction: Transaction, known: Job, command: CreateBackup) -> None:
+    """Raises RejectedError (`backup_id_in_use`) for another command: an event would speak of the wrong backup."""
+    if known.command != command:
+        raise another_backup(known)
+    if known.state in TERMINAL:
+        transaction.replay(known.id)

@@ -1,0 +1,74 @@
+"""Takes a backup on in the journal: from then on this process owes the world an end of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from backup_agent.domain.command import CreateBackup
+from backup_agent.domain.state import TERMINAL, State
+from backup_agent.errors import BusyError, ErrorCode, RejectedError
+from backup_agent.instance.process import lives, this_process
+from backup_agent.journal.interface import Job, NewJob, Origin
+from backup_agent.operations.accept import another_backup, expired
+from backup_agent.operations.clock import Clock, timestamp
+from backup_agent.operations.recording import Recorder
+from backup_agent.operations.services import BackupServices
+from backup_agent.operations.telling import Teller
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for a backup, and until when it makes sense to begin with it."""
+
+    origin: Origin
+    expires: datetime | None = None
+
+
+def begin(command: CreateBackup, asked: Asked, services: BackupServices) -> Teller | None:
+    """Who tells of the backup from now on; None when it has COMPLETED already, and the store has it.
+
+    Raises RejectedError (`backup_id_in_use`), BusyError when another process takes that very backup, and JournalError.
+    """
+    ours = this_process()
+    with services.journal.transaction() as transaction:
+        job = transaction.job(command.backup.id)
+        if job is None:
+            now = services.clock.now()
+            transaction.add(NewJob(command, asked.origin, now, asked.expires, ours))
+            return _teller(command, services, created=now)
+        if job.command != command:
+            raise another_backup(job)
+        if job.state is State.COMPLETED:
+            return None
+        _check_open(job)
+        transaction.begin(job.id, ours)
+        return _teller(command, services, created=job.received, sequence=job.sequence, state=job.state)
+
+
+def check_expiry(asked: Asked, clock: Clock) -> None:
+    """Raises RejectedError (`command_expired`)."""
+    if asked.expires is not None and asked.expires <= clock.now():
+        raise expired(asked.expires)
+
+
+def _check_open(job: Job) -> None:
+    if job.state in TERMINAL:
+        raise RejectedError(
+            ErrorCode.BACKUP_ID_IN_USE,
+            f"backup {job.id} was asked for before, and has {job.state}",
+            "Ask for a new backup, with an id of its own.",
+        )
+    if job.owner is not None and lives(job.owner):
+        raise BusyError(
+            ErrorCode.INSTANCE_BUSY,
+            f"instance is busy: backup {job.id} is being taken already, by pid {job.owner.pid}",
+            "Wait for its end.",
+        )
+
+
+def _teller(
+    command: CreateBackup, services: BackupServices, *, created: datetime, sequence: int = 0, state: State = State.NEW
+) -> Teller:
+    recorder = Recorder(services.journal, services.clock, services.reporter)
+    return Teller(command.backup, timestamp(created), recorder, services.clock, sequence=sequence, state=state)

@@ -1,0 +1,107 @@
+"""Brings to an end what a process that died has left: its engine, its files, its chunks, and its word about the backup.
+
+The caller holds the instance's lock, so that no live attempt can be met. A backup whose manifest is in the store has
+COMPLETED, whatever the journal could still note; of any other nothing stays, and it has FAILED or is taken again.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.domain.manifest import SealedManifest
+from backup_agent.domain.process import ProcessId
+from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, MissingError
+from backup_agent.instance.process import end, lives, this_process
+from backup_agent.journal.interface import Job, Origin
+from backup_agent.operations.accept import cancelled
+from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.cleanup import remove_objects
+from backup_agent.operations.clock import timestamp
+from backup_agent.operations.recording import Recorder
+from backup_agent.operations.services import BackupServices, Retries
+from backup_agent.operations.telling import Teller, tell_completed
+from backup_agent.stream import spool
+
+log = structlog.get_logger(__name__)
+
+
+def recover(services: BackupServices, cancellation: Cancellation) -> None:
+    """Raises what the store raises: then it is not known how the backup ended, and recovery has to come again.
+
+    Idempotent: after a crash in the middle it does the rest.
+    """
+    orphaned = _orphaned(services)
+    if not orphaned:
+        return
+    for job in orphaned:
+        if job.engine is not None:
+            _end_engine(job.engine)
+    services.engine.tidy()
+    spool.tidy(services.spool)
+    for job in orphaned:
+        _settle(job, services, cancellation)
+
+
+def _orphaned(services: BackupServices) -> list[Job]:
+    with services.journal.transaction() as transaction:
+        active = transaction.active()
+    ours = this_process()
+    return [job for job in active if job.owner is not None and job.owner != ours and not lives(job.owner)]
+
+
+def _end_engine(engine: ProcessId) -> None:
+    """It should have died with its agent (PDEATHSIG)."""
+    if not end(engine):
+        return
+    log.warning("killed the engine that a dead agent had left", pid=engine.pid)
+    if lives(engine):
+        raise EngineError(
+            ErrorCode.ENGINE_CONNECTION_LINGERS,
+            f"the engine of a dead agent, pid {engine.pid}, can't be killed",
+            "Find out what holds that process (a hanging disk?); no backup can be taken before it has ended.",
+        )
+
+
+def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
+    catalogue = Catalogue(services.connect_store(cancellation, None), job.command.container or services.container)
+    request = job.command.backup
+    committed = _committed(job, catalogue)
+    teller = Teller(
+        request,
+        timestamp(job.received),
+        Recorder(services.journal, services.clock, services.reporter),
+        services.clock,
+        sequence=job.sequence,
+        state=job.state,
+    )
+    if committed is not None:
+        tell_completed(teller, committed, catalogue)
+        return
+    remove_objects(catalogue.store, catalogue.place(request.instance_id, request.id))
+    if _is_taken_again(job, services.retries):
+        log.warning("a backup that was interrupted is taken again", backup_id=job.id, attempts=job.attempts)
+        with services.journal.transaction() as transaction:
+            transaction.release(job.id)
+        return
+    teller.failed(cancelled(job.id) if job.cancelled else _interrupted(job))
+
+
+def _committed(job: Job, catalogue: Catalogue) -> SealedManifest | None:
+    """The manifest, which is the commit: the process may have died before it could note that."""
+    try:
+        return catalogue.load(job.command.backup.instance_id, job.id)
+    except MissingError:
+        return None
+
+
+def _is_taken_again(job: Job, retries: Retries) -> bool:
+    return retries.wanted and job.origin is Origin.QUEUE and not job.cancelled and job.attempts < retries.at_most
+
+
+def _interrupted(job: Job) -> BackupAgentError:
+    return BackupAgentError(
+        ErrorCode.INTERRUPTED,
+        f"the process that took backup {job.id} died; what it had stored was removed",
+        "See the agent's log and the kernel's for why it died, then ask for a new backup.",
+    )

@@ -1,0 +1,33 @@
+"""Follows what the worker tells, to say in a line what the agent does."""
+
+from __future__ import annotations
+
+from backup_agent.domain.event import BackupEvent
+from backup_agent.domain.state import TERMINAL
+from backup_agent.report.interface import Reporter
+
+
+class Following:
+    """A Reporter that hands on to another; what it has heard may be asked from any thread."""
+
+    def __init__(self, also: Reporter) -> None:
+        self._also = also
+        self._last: BackupEvent | None = None
+
+    def publish(self, event: BackupEvent) -> None:
+        self._last = event
+        self._also.publish(event)
+
+    @property
+    def running(self) -> BackupEvent | None:
+        """The last event of a backup that has not ended."""
+        last = self._last
+        return last if last is not None and last.status not in TERMINAL else None
+
+    def describe(self) -> str:
+        event = self.running
+        if event is None:
+            return "idle"
+        phase = event.phase.value if event.phase is not None else event.status.value
+        percent = f", {event.percent}%" if event.bytes_expected else ""
+        return f"backup {event.backup_id}: {phase}{percent}"

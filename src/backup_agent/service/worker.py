@@ -1,0 +1,197 @@
+"""Carries out the backups that wait in the journal, one at a time, in a thread of its own.
+
+The engine's life is bound to that thread, which therefore lives as long as the agent does. First of all it brings to an
+end what an earlier process has left.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from backup_agent.cancellation import Cancellation
+from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, JournalError
+from backup_agent.journal.interface import Job, Origin
+from backup_agent.operations.accept import cancelled
+from backup_agent.operations.backup import create_backup
+from backup_agent.operations.job import Asked
+from backup_agent.operations.recover import recover
+from backup_agent.operations.services import BackupServices
+
+log = structlog.get_logger(__name__)
+
+_BEAT = 1.0
+"""Seconds between two signs of life while nothing is to be done."""
+_LOOK_EVERY = 5.0
+"""Seconds between two looks into the journal without a call: nothing should be there."""
+_LONGEST_PAUSE = 30.0
+"""Seconds between two tries to recover, at most."""
+_FORGET_EVERY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    backup_id: str
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    hurry: Cancellation = field(default_factory=Cancellation)
+
+
+class Worker:
+    """All but `run` may be called from any thread; `run` ends after `stop`, or raises what makes going on senseless."""
+
+    def __init__(self, services: BackupServices, *, keep: timedelta) -> None:
+        """Jobs that ended are forgotten after `keep`."""
+        self._services = services
+        self._keep = keep
+        self._next_services: BackupServices | None = None
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._running: _Running | None = None
+        self._beaten = time.monotonic()
+        self._forgotten = float("-inf")
+        self.looked = threading.Event()
+        """Set when it is known what earlier processes have left, or why that can't be known yet."""
+        self.recovered = threading.Event()
+        """Set when nothing of that is left."""
+        self.trouble: str | None = None
+        """What keeps it from recovering."""
+
+    @property
+    def alive_at(self) -> float:
+        """The monotonic time of its last sign of life: each look whether to go on is one."""
+        running = self._running
+        if running is None:
+            return self._beaten
+        return max(self._beaten, running.cancellation.looked_at, running.hurry.looked_at)
+
+    @property
+    def running(self) -> str | None:
+        """The id of the backup at work."""
+        running = self._running
+        return running.backup_id if running is not None else None
+
+    def wake(self) -> None:
+        """Something waits in the journal."""
+        self._wake.set()
+
+    def use(self, services: BackupServices) -> None:
+        """For all backups after the running one."""
+        self._next_services = services
+
+    def cancel(self, backup_id: str) -> None:
+        """Ends that backup, if it is at work."""
+        with self._lock:
+            running = self._running
+        if running is not None and running.backup_id == backup_id:
+            running.cancellation.cancel(cancelled(backup_id))
+
+    def stop(self, *, cancel: bool) -> None:
+        """Begins nothing new; what waits is for the next start. `cancel` also ends the backup at work."""
+        with self._lock:
+            self._stopping = True
+            running = self._running
+        self._wake.set()
+        if cancel and running is not None:
+            running.cancellation.cancel(_stopped())
+
+    def hurry(self) -> None:
+        """Cuts the clean-up short."""
+        self.stop(cancel=True)
+        running = self._running
+        if running is not None:
+            running.hurry.cancel(_stopped())
+
+    def run(self) -> None:
+        """Raises JournalError, and what is a fault of this program."""
+        self._recover()
+        while not self._stopping:
+            if self._next_services is not None:
+                self._services, self._next_services = self._next_services, None
+            job = self._next_job()
+            if job is not None:
+                self._carry_out(job)
+            else:
+                self._idle()
+
+    def _recover(self) -> None:
+        pause = _BEAT
+        while not self._stopping:
+            self._beaten = time.monotonic()
+            try:
+                self._recover_once()
+            except JournalError:
+                raise
+            except BackupAgentError as error:
+                log.warning("can't recover yet", code=error.code, reason=error.message, hint=error.hint)
+                self.trouble = error.message
+                self.looked.set()
+                self._rest(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self.trouble = None
+                self.recovered.set()
+                self.looked.set()
+                return
+
+    def _recover_once(self) -> None:
+        if (running := self._take("recovery")) is None:
+            return
+        try:
+            with self._services.lock("recovery", None, running.cancellation):
+                recover(self._services, running.cancellation)
+        except BusyError as error:
+            log.info("another process is at work, which will clean up before it begins", reason=error.message)
+        finally:
+            self._running = None
+
+    def _take(self, backup_id: str) -> _Running | None:
+        """None when it is not to begin any more."""
+        with self._lock:
+            if self._stopping:
+                return None
+            self._running = _Running(backup_id)
+            return self._running
+
+    def _next_job(self) -> Job | None:
+        self._beaten = time.monotonic()
+        self._wake.clear()
+        with self._services.journal.transaction() as transaction:
+            waiting = (job for job in transaction.active() if job.origin is Origin.QUEUE and job.owner is None)
+            return next(waiting, None)
+
+    def _carry_out(self, job: Job) -> None:
+        if (running := self._take(job.id)) is None:
+            return
+        try:
+            asked = Asked(job.origin, job.expires)
+            create_backup(job.command, asked, self._services, running.cancellation, running.hurry)
+        except JournalError:
+            raise
+        except BackupAgentError as error:
+            log.info("the backup did not complete", backup_id=job.id, code=error.code)
+        except Exception:
+            log.exception("internal error", code=ErrorCode.INTERNAL, backup_id=job.id)
+        finally:
+            self._running = None
+
+    def _idle(self) -> None:
+        if time.monotonic() - self._forgotten > _FORGET_EVERY:
+            self._forgotten = time.monotonic()
+            self._services.journal.forget_before(self._services.clock.now() - self._keep)
+        self._rest(_LOOK_EVERY)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._wake.wait(min(left, _BEAT)) and not self._stopping:
+            self._beaten = time.monotonic()
+
+
+def _stopped() -> InterruptedByOperator:
+    return InterruptedByOperator(
+        ErrorCode.INTERRUPTED, "the agent was stopped", "Ask for a new backup when the agent runs again."
+    )
