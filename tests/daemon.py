@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -71,6 +72,9 @@ def command(kind: str, data: dict[str, Any], **attributes: Any) -> dict[str, Any
         "data": data,
         **attributes,
     }
+
+
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # it warns of each queue that is not there yet
 
 
 class Platform:

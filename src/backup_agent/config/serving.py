@@ -72,7 +72,7 @@ class ServiceConfig(Section):
     retry_interrupted: bool = False
     """Take a backup again that a crash has interrupted, instead of reporting it FAILED."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often one backup is begun at most, when retry_interrupted is set."""
+    """How often one backup is begun at most: with retry_interrupted, or when each crash came before its work began."""
     heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 30
     """Seconds between two `agent.heartbeat` events."""
 

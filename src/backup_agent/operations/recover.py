@@ -11,6 +11,7 @@ import structlog
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.process import ProcessId
+from backup_agent.domain.state import State
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, MissingError
 from backup_agent.instance.process import end, lives, this_process
 from backup_agent.journal.interface import Job, Origin
@@ -64,9 +65,7 @@ def _end_engine(engine: ProcessId) -> None:
 
 
 def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
-    catalogue = Catalogue(services.connect_store(cancellation, None), job.command.container or services.container)
     request = job.command.backup
-    committed = _committed(job, catalogue)
     teller = Teller(
         request,
         timestamp(job.received),
@@ -75,10 +74,13 @@ def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> N
         sequence=job.sequence,
         state=job.state,
     )
-    if committed is not None:
-        tell_completed(teller, committed, catalogue)
-        return
-    remove_objects(catalogue.store, catalogue.place(request.instance_id, request.id))
+    if job.state is not State.NEW:  # before, nothing is stored, and the store may never have been reached
+        catalogue = Catalogue(services.connect_store(cancellation, None), job.command.container or services.container)
+        committed = _committed(job, catalogue)
+        if committed is not None:
+            tell_completed(teller, committed, catalogue)
+            return
+        remove_objects(catalogue.store, catalogue.place(request.instance_id, request.id))
     if _is_taken_again(job, services.retries):
         log.warning("a backup that was interrupted is taken again", backup_id=job.id, attempts=job.attempts)
         with services.journal.transaction() as transaction:
@@ -96,7 +98,9 @@ def _committed(job: Job, catalogue: Catalogue) -> SealedManifest | None:
 
 
 def _is_taken_again(job: Job, retries: Retries) -> bool:
-    return retries.wanted and job.origin is Origin.QUEUE and not job.cancelled and job.attempts < retries.at_most
+    """A command of the queue that nobody had really begun with is not lost, but one may be what kills the agent."""
+    wanted = retries.wanted or job.state is State.NEW
+    return wanted and job.origin is Origin.QUEUE and not job.cancelled and job.attempts < retries.at_most
 
 
 def _interrupted(job: Job) -> BackupAgentError:
