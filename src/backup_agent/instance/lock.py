@@ -95,6 +95,23 @@ class InstanceLock:
             finally:
                 os.close(descriptor)
 
+    def holder(self) -> LockHolder | None:
+        """Who holds the lock now; None when nobody does, or has not named itself yet. Does not touch the lock.
+
+        Raises InstanceError (`lock_unusable`).
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                found = _read(descriptor)
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._unusable(f"can't be read: {error.strerror}") from error
+        return found if found is not None and found.lives() else None
+
     def _lock(self) -> int:
         """The locked descriptor, which programs started meanwhile do not inherit."""
         deadline = time.monotonic() + _NAME_SECONDS

@@ -76,6 +76,32 @@ def test_the_holder_is_named_to_whoever_comes_next(tmp_path: Path) -> None:
     )
 
 
+def test_whoever_only_looks_sees_the_holder_and_disturbs_nobody(tmp_path: Path) -> None:
+    lock = InstanceLock(tmp_path, INSTANCE)
+    assert lock.holder() is None
+    assert list(tmp_path.iterdir()) == []
+    with lock.acquire(me()):
+        assert lock.holder() == me()
+    assert lock.holder() is None
+    with contender(tmp_path) as other:
+        go(other)
+        assert answer(other) == "held"
+        found = lock.holder()
+        assert found is not None
+        assert (found.command, found.pid) == ("restore", other.pid)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        assert lock.holder() is None
+
+
+def test_a_lock_file_that_can_not_be_looked_at_is_an_error(tmp_path: Path) -> None:
+    lock = InstanceLock(tmp_path, INSTANCE)
+    lock.path.mkdir()
+    with pytest.raises(InstanceError) as caught:
+        lock.holder()
+    assert caught.value.code is ErrorCode.LOCK_UNUSABLE
+
+
 def test_the_lock_can_be_taken_again_after_its_release_and_after_an_error(tmp_path: Path) -> None:
     lock = InstanceLock(tmp_path, INSTANCE)
     with lock.acquire(me()):
