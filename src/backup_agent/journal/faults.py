@@ -53,6 +53,14 @@ def unrecovered(path: Path) -> JournalError:
     )
 
 
+def outdated(path: Path, found: str, needed: str) -> JournalError:
+    return _unusable(
+        path,
+        f"needs SQLite {needed} or newer; this Python has {found}",
+        "Run the agent with a Python that was built with a newer SQLite.",
+    )
+
+
 def busy(path: Path) -> JournalError:
     return _unusable(
         path, f"can't be used: it was held for more than {BUSY_SECONDS:.0f} s", _HINTS[sqlite3.SQLITE_BUSY]

@@ -46,6 +46,8 @@ class JournalFile:
         """
         self.path = path
         self._now = now
+        if sqlite3.sqlite_version_info < schema.SQLITE:
+            raise faults.outdated(path, sqlite3.sqlite_version, ".".join(map(str, schema.SQLITE)))
         try:
             path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             with self._alone():
@@ -57,7 +59,11 @@ class JournalFile:
 
     def check_in_place(self) -> None:
         """Raises JournalError when the file is not at its path any more: what is written to it is not found again."""
-        if _identity(self.path) != self._identity:
+        try:
+            found = _identity(self.path)
+        except OSError as error:
+            raise faults.of_system(self.path, error) from error
+        if found != self._identity:
             raise faults.unusable(self.path, "was removed or replaced while it was in use")
 
     def fault(self, error: sqlite3.Error) -> JournalError:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 APPLICATION_ID = 0x62614A31
 """`baJ1`, in the file's header, where `file` and SQLite look for it."""
 VERSION = 1
+SQLITE = (3, 37, 0)
+"""The first one that knows STRICT tables; Debian 12 has 3.40."""
 
 _TABLES = {
     "about": """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 import uuid
 from collections.abc import Callable
 from contextlib import closing
@@ -102,7 +103,7 @@ def refused(path: Path) -> JournalError:
 
 
 @pytest.mark.parametrize(("kind", "spoil"), CASES)
-def test_a_file_that_is_not_as_it_was_written_is_set_aside_loudly_and_whole(
+def test_a_file_that_is_not_as_it_was_written_is_set_aside_loudly_and_the_next_start_begins_anew(
     path: Path, kind: str, spoil: Spoil
 ) -> None:
     written(path)
@@ -121,17 +122,10 @@ def test_a_file_that_is_not_as_it_was_written_is_set_aside_loudly_and_whole(
     assert (line["log_level"], line["code"], line["path"]) == ("error", "journal_corrupt", str(path))
     assert line["kept"] in error.message
 
-
-@pytest.mark.parametrize(("kind", "spoil"), CASES)
-def test_the_next_start_begins_a_new_journal(path: Path, kind: str, spoil: Spoil) -> None:
-    written(path)
-    spoil(path)
-    refused(path)
     journal = SqliteJournal(path, outbox=True)
     assert journal.jobs(10) == []
-    add(journal, EventType.STARTED)
     journal.close()
-    assert len([one for one in path.parent.iterdir() if f".{kind}-" in one.name]) >= 1
+    assert sorted(one for one in path.parent.iterdir() if not one.name.endswith("-shm")) == sorted([path, *kept])
 
 
 def test_files_set_aside_within_a_second_are_all_kept(path: Path) -> None:
@@ -245,6 +239,27 @@ def test_what_is_no_plain_file_is_refused_and_left_alone(path: Path, spoil: Spoi
     assert str(path) in error.message
     assert str(path.parent) in error.hint
     assert os.path.lexists(path) or path.parent.is_file()
+
+
+def test_of_several_who_open_it_first_at_once_all_get_the_same(path: Path) -> None:
+    journals: list[SqliteJournal] = []
+    threads = [threading.Thread(target=lambda: journals.append(SqliteJournal(path, outbox=True))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for journal in journals:
+        add(journal, EventType.STARTED)
+    assert [journal.depth() for journal in journals] == [8] * 8
+    for journal in journals:
+        journal.close()
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_too_old_a_sqlite_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    assert "needs SQLite 3.37.0 or newer" in refused(path).message
+    assert not path.exists()
 
 
 def test_a_half_made_journal_of_a_killed_process_is_made_anew(path: Path) -> None:
