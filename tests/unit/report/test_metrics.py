@@ -19,8 +19,10 @@ from structlog.testing import capture_logs
 from backup_agent.domain.event import EventType
 from backup_agent.domain.state import Phase
 from backup_agent.errors import ConfigError, ErrorCode, JournalError
+from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.report.metrics import Live, Remembered, Subject
 from backup_agent.report.metrics_output import Metrics
+from tests.unit.journal.commands import add, event, put
 
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
 NOW = datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC)
@@ -155,6 +157,22 @@ def test_what_an_agent_does_not_have_is_not_told() -> None:
     assert ("spool_bytes",) not in found
     assert found[("outbox_oldest_age_seconds",)] == 0
     assert sum(value for (name, *_), value in found.items() if name == "running") == 0
+
+
+def test_the_journal_itself_is_what_is_told(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "journal.sqlite", outbox=True, now=lambda: BEGUN)
+    backup_id = add(journal, EventType.STARTED)
+    put(journal, event(EventType.COMPLETED, 2, backup_id, body=body(bytes_stored=7)))
+    put(journal, event(EventType.REJECTED, 1, add(journal), body=FAILED.last_event or b""))
+    subject = Metrics(Subject(INSTANCE, "1.2.3"), journal.snapshot, lambda: LIVE, now=lambda: NOW)
+    found = served(subject)
+    journal.close()
+
+    assert found[("outbox_events",)] == 3
+    assert found[("backups_total", "completed")] == found[("backups_total", "rejected")] == 1
+    assert found[("last_completed_stored_bytes",)] == 7
+    assert found[("last_completed_age_seconds",)] == timedelta(days=30).total_seconds()
+    assert ("last_failed_timestamp_seconds", "store_full") in found
 
 
 def unreadable() -> Remembered:
