@@ -1,4 +1,4 @@
-"""`python killpoint.py POINT MARK backup-agent's arguments...`: the agent, killed with SIGKILL at a point known by name.
+"""`python killpoint.py POINT MARK backup-agent's arguments...`: the agent, killed by SIGKILL at a named point.
 
 Each point is a step of the program's own, before or after which the process kills itself, once: the file MARK says that
 it has. Nothing of this is in the program.
@@ -29,9 +29,7 @@ Condition = Callable[..., bool]
 class Point:
     """A method or function of `owner`, and whether the end comes before or after it."""
 
-    def __init__(
-        self, owner: Any, name: str, *, after: bool, when: Condition = lambda *_, **__: True
-    ) -> None:
+    def __init__(self, owner: Any, name: str, *, after: bool, when: Condition = lambda *_, **__: True) -> None:
         self._owner = owner
         self._name = name
         self._after = after

@@ -194,4 +194,3 @@ def test_killed_at_random_moments_no_command_is_lost_and_nothing_is_left(
     nothing_is_left(agent, shop, completed)
     for backup_id in completed:
         restores(agent, backup_id, tmp_path / backup_id, shop)
-

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from backup_agent import __version__
 from backup_agent.cli import app
 
-COMMANDS = ["run", "run-once", "list", "show", "restore", "config check"]
+COMMANDS = ["run", "run-once", "status", "list", "show", "restore", "config check"]
 
 
 def run(*arguments: str) -> tuple[int, str]:

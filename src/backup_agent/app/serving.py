@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
 
 from backup_agent import __version__
+from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.config.file import Config, load, read_password
@@ -18,12 +20,13 @@ from backup_agent.operations.accept import Acceptance
 from backup_agent.operations.clock import SystemClock, timestamp
 from backup_agent.operations.services import BackupServices
 from backup_agent.report.log import LogReporter
+from backup_agent.report.metrics import Live
 from backup_agent.report.rabbitmq import RabbitPublisher
 from backup_agent.report.wire import encode_heartbeat, heartbeat_routing_key
 from backup_agent.service.daemon import Daemon, Parts, Settings
 from backup_agent.service.following import Following
 from backup_agent.service.worker import Worker
-from backup_agent.systemd import Systemd
+from backup_agent.systemd import Notifier
 
 _FIXED = ("instance.id", "journal", "metrics", "log")
 
@@ -43,7 +46,7 @@ class Serving:
             services, _settings(config), self._inbox(config, services), self._publisher(config, services)
         )
         self.daemon = Daemon(
-            self._parts, self._worker, Systemd(), reload=self._reload, describe=self._following.describe
+            self._parts, self._worker, Notifier.of(os.environ), reload=self._reload, describe=self._following.describe
         )
 
     def _reload(self) -> Parts:
@@ -69,13 +72,24 @@ class Serving:
         return self._parts
 
     def _services(self, config: Config) -> BackupServices:
-        return for_backups(wire(config, self._following), config, self._journal)
+        reporter = with_metrics(self._following, config, self._journal)
+        return for_backups(wire(config, reporter), config, self._journal)
+
+    def live(self) -> Live:
+        """For the metrics."""
+        running = self._following.running
+        return Live(
+            broker_connected=self._parts.inbox.connected and self._parts.publisher.connected,
+            spool_bytes=_used(self._parts.services.spool.directory),
+            phase=running.phase if running is not None else None,
+        )
 
     def _inbox(self, config: Config, services: BackupServices) -> RabbitInbox:
         accept = Acceptance(
             self._journal,
             services.policy,
             services.clock,
+            services.reporter,
             on_job=self._worker.wake,
             on_cancel=self._worker.cancel,
         )
@@ -132,6 +146,13 @@ def _of(config: Config, path: str) -> object:
     for name in path.split("."):
         value = getattr(value, name)
     return value
+
+
+def _used(directory: Path) -> int | None:
+    try:
+        return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    except OSError:  # a backup's files come and go
+        return None
 
 
 def _free(directory: Path) -> int | None:

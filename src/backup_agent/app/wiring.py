@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from backup_agent.engine.priority import Priority
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from backup_agent.engine.xtrabackup import XTRABACKUP
 from backup_agent.instance.connection import Endpoint
+from backup_agent.instance.guard import STANDING_DIRECTORY, Guard
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.mariadb import MariaDBInstance
 from backup_agent.journal.interface import Journal
@@ -72,7 +73,15 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
         **{field.name: getattr(services, field.name) for field in fields(services)},
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
+        guard=_guard(config),
     )
+
+
+def _guard(config: Config) -> Callable[[Cancellation], AbstractContextManager[str | None]]:
+    if not config.guard.enabled:
+        return lambda _: nullcontext()
+    request = config.instance.runtime_dir / f"{config.instance.id}.guard"
+    return Guard(request, STANDING_DIRECTORY / config.instance.id, config.guard.wait_s).stand
 
 
 def open_journal(config: Config) -> SqliteJournal:

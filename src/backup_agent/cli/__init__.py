@@ -14,6 +14,7 @@ from backup_agent.cli.run import run
 from backup_agent.cli.run_once import run_once
 from backup_agent.cli.show import show
 from backup_agent.cli.signals import SIGNALS
+from backup_agent.cli.status import status
 from backup_agent.stream.memory import return_freed_memory
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ def _root(
 
 app.command("run")(run)
 app.command("run-once")(run_once)
+app.command("status")(status)
 app.command("list")(list_backups)
 app.command("show")(show)
 app.command("restore")(restore)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from backup_agent.app.serving import Serving
+from backup_agent.app.telling import metrics
 from backup_agent.app.wiring import open_journal
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.session import configured
@@ -24,7 +25,8 @@ def run(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None
       backup-agent run --config /etc/backup-agent/other.toml
     """
     with configured(config, json=json) as state, closing(open_journal(state.config)) as journal:
-        daemon = Serving(state.config, config, journal).daemon
+        serving = Serving(state.config, config, journal)
+        daemon = serving.daemon
 
         def act(number: int) -> None:
             if number == signal.SIGHUP:
@@ -32,5 +34,9 @@ def run(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None
             else:
                 daemon.stop()
 
-        with acted_upon((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), act):
+        with ExitStack() as stack:
+            stack.enter_context(acted_upon((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), act))
+            if state.config.metrics.port is not None:
+                served = metrics(state.config, journal, serving.live).serve(state.config.metrics.port)
+                stack.callback(served.close)
             daemon.run()

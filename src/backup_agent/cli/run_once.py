@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, open_journal, wire
 from backup_agent.cli.message import read_message
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -84,8 +85,8 @@ def _take(received: Received, state: Session, reporter: Reporter) -> dict[str, A
             "run-once carries out backup.create alone",
             "Send other commands to the queue of `backup-agent run`; SIGTERM or Ctrl-C cancels run-once.",
         )
-    services = wire(state.config, reporter)
     with closing(open_journal(state.config)) as journal:
+        services = wire(state.config, with_metrics(reporter, state.config, journal))
         return create_backup(
             received.command,
             Asked(Origin.RUN_ONCE, received.expires),

@@ -167,7 +167,7 @@ def _ended_json(ended: Ended | None) -> dict[str, Any] | None:
         "name": ended.name,
         "type": ended.type.value,
         "at": _time(ended.at),
-        "error": ended.error.model_dump() if ended.error else None,
+        "error": ended.error.model_dump(exclude_none=True) if ended.error else None,
     }
 
 

@@ -19,6 +19,7 @@ from backup_agent.operations.admission import Policy, check_addressee
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.operations.recording import InTransaction
 from backup_agent.operations.telling import Teller
+from backup_agent.report.interface import Reporter
 
 
 class Acceptance:
@@ -29,16 +30,18 @@ class Acceptance:
         journal: Journal,
         policy: Policy,
         clock: Clock,
+        reporter: Reporter,
         *,
         on_job: Callable[[], None],
         on_cancel: Callable[[str], None],
     ) -> None:
-        """`on_job` is called when a backup waits, `on_cancel` with the id of one whose end is asked for: both when
-        that is on disk. They must not block.
+        """`reporter` is told of what is rejected. `on_job` is called when a backup waits, `on_cancel` with the id of
+        one whose end is asked for. All three when it is on disk; they must not block.
         """
         self._journal = journal
         self._policy = policy
         self._clock = clock
+        self._reporter = reporter
         self._on_job = on_job
         self._on_cancel = on_cancel
 
@@ -59,6 +62,7 @@ class Acceptance:
     def _create(self, command: CreateBackup, expires: datetime | None) -> None:
         now = self._clock.now()
         with self._journal.transaction() as transaction:
+            events = InTransaction(transaction)
             known = transaction.job(command.backup.id)
             if known is not None:
                 _attach(transaction, known, command)
@@ -66,13 +70,15 @@ class Acceptance:
             busy = next((job for job in transaction.active() if job.origin is Origin.QUEUE), None)
             transaction.add(NewJob(command, Origin.QUEUE, now, expires))
             if expires is not None and expires <= now:
-                reject(transaction, command, self._clock, expired(expires))
+                self._reject(command, events, expired(expires))
             elif busy is not None:
-                reject(transaction, command, self._clock, _busy(busy))
+                self._reject(command, events, _busy(busy))
+        events.tell(self._reporter)
         self._on_job()
 
     def _cancel(self, backup_id: str) -> None:
         with self._journal.transaction() as transaction:
+            events = InTransaction(transaction)
             job = transaction.job(backup_id)
             if job is None:
                 raise RejectedError(
@@ -92,23 +98,23 @@ class Acceptance:
                 )
             transaction.cancel(backup_id)
             if job.owner is None:
-                reject(transaction, job.command, self._clock, cancelled(backup_id), job)
+                self._reject(job.command, events, cancelled(backup_id), job)
+        events.tell(self._reporter)
         self._on_cancel(backup_id)
 
-
-def reject(
-    transaction: Transaction, command: CreateBackup, clock: Clock, error: BackupAgentError, job: Job | None = None
-) -> None:
-    """Ends a job that nobody has begun, or, with `job`, one that nobody works at any more."""
-    teller = Teller(
-        command.backup,
-        timestamp(job.received if job else clock.now()),
-        InTransaction(transaction),
-        clock,
-        sequence=job.sequence if job else 0,
-        state=job.state if job else State.NEW,
-    )
-    teller.failed(error)
+    def _reject(
+        self, command: CreateBackup, events: InTransaction, error: BackupAgentError, job: Job | None = None
+    ) -> None:
+        """Ends a job that nobody has begun, or, with `job`, one that nobody works at any more."""
+        teller = Teller(
+            command.backup,
+            timestamp(job.received if job else self._clock.now()),
+            events,
+            self._clock,
+            sequence=job.sequence if job else 0,
+            state=job.state if job else State.NEW,
+        )
+        teller.failed(error)
 
 
 def expired(moment: datetime) -> RejectedError:

@@ -100,7 +100,9 @@ def _make(
     teller.started()
     place = catalogue.place(request.instance_id, request.id)
     cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
-    with leaving_nothing_behind(cleaner, place):
+    with services.guard(cancellation) as unguarded, leaving_nothing_behind(cleaner, place):
+        if unguarded is not None:
+            teller.warn(unguarded)
         taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
         described = _describe(request, teller.created, admitted, taken, services)
         teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from backup_agent.domain.event import BackupEvent, EventType
 from backup_agent.domain.state import Phase
 from backup_agent.errors import JournalError
@@ -9,6 +11,8 @@ from backup_agent.journal.interface import EventRecord, Journal, Transaction
 from backup_agent.operations.clock import Clock
 from backup_agent.report.interface import Reporter
 from backup_agent.report.wire import encode, routing_key
+
+log = structlog.get_logger(__name__)
 
 PROGRESS_EVERY = 5.0
 """Seconds between two events of progress in the same phase: each is a write to disk and a message."""
@@ -22,7 +26,7 @@ class Recorder:
     """
 
     def __init__(self, journal: Journal, clock: Clock, also: Reporter) -> None:
-        """`also` is told everything, recorded or not."""
+        """`also` is told everything afterwards, recorded or not."""
         self._journal = journal
         self._clock = clock
         self._also = also
@@ -30,34 +34,46 @@ class Recorder:
         self._recorded = float("-inf")
 
     def publish(self, event: BackupEvent) -> None:
-        self._also.publish(event)
-        if event.type is EventType.PROGRESS:
-            now = self._clock.monotonic()
-            if event.phase is self._phase and now - self._recorded < PROGRESS_EVERY:
-                return
-            self._phase, self._recorded = event.phase, now
+        try:
+            if self._is_due(event):
+                self._record(event)
+        finally:
+            self._also.publish(event)
+
+    def _is_due(self, event: BackupEvent) -> bool:
+        if event.type is not EventType.PROGRESS:
+            return True
+        now = self._clock.monotonic()
+        if event.phase is self._phase and now - self._recorded < PROGRESS_EVERY:
+            return False
+        self._phase, self._recorded = event.phase, now
+        return True
+
+    def _record(self, event: BackupEvent) -> None:
         try:
             with self._journal.transaction() as transaction:
                 transaction.record(record_of(event))
         except JournalError as error:
             if event.type not in (EventType.PROGRESS, EventType.WARNING):
                 raise
-            self._tell_loss(event, error)
-
-    def _tell_loss(self, event: BackupEvent, error: JournalError) -> None:
-        self._also.publish(
-            event.model_copy(update={"type": EventType.WARNING, "notice": f"an event is lost: {error.message}"})
-        )
+            log.warning("an event is lost", type=event.type, code=error.code, reason=error.message)
 
 
 class InTransaction:
-    """Takes events within a transaction that somebody else commits."""
+    """Takes events within a transaction that somebody else commits, and tells them to `also` when asked to."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._events: list[BackupEvent] = []
 
     def publish(self, event: BackupEvent) -> None:
         self._transaction.record(record_of(event))
+        self._events.append(event)
+
+    def tell(self, also: Reporter) -> None:
+        """What was recorded: for when the transaction has been committed."""
+        for event in self._events:
+            also.publish(event)
 
 
 def record_of(event: BackupEvent) -> EventRecord:

@@ -57,3 +57,5 @@ class BackupServices(Services):
     journal: Journal
     """Told everything that the reporter is told, first of all."""
     retries: Retries
+    guard: Callable[[Cancellation], AbstractContextManager[str | None]]
+    """Inside of the lock: keeps the database from being stopped. Yields a warning when it can't."""

@@ -22,7 +22,7 @@ import structlog
 from backup_agent.errors import BackupAgentError
 from backup_agent.operations.services import BackupServices
 from backup_agent.service.worker import Worker
-from backup_agent.systemd import Systemd
+from backup_agent.systemd import Notifier
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +38,9 @@ class Line(Protocol):
     """A connection to the broker, in a thread of its own."""
 
     def run(self) -> None: ...
+
+    @property
+    def connected(self) -> bool: ...
 
     @property
     def alive_at(self) -> float: ...
@@ -79,7 +82,7 @@ class Daemon:
         self,
         parts: Parts,
         worker: Worker,
-        systemd: Systemd,
+        systemd: Notifier,
         *,
         reload: Callable[[], Parts],
         describe: Callable[[], str],
@@ -94,6 +97,7 @@ class Daemon:
         self._load = reload
         self._describe = describe
         self._wake = threading.Event()
+        self._told = ""
         self._stops = 0
         self._reloads = 0
         self._failure: BaseException | None = None
@@ -115,7 +119,7 @@ class Daemon:
         self._start("worker", self._worker.run)
         try:
             self._await(self._worker.looked)
-            self._systemd.ready()
+            self._systemd.ready(self._status())
             self._await(self._worker.recovered)
             if not self._is_to_end():
                 self._start("inbox", self._parts.inbox.run)
@@ -141,13 +145,17 @@ class Daemon:
         if self._reloads:
             self._reloads = 0
             self._reload()
-        self._systemd.status(self._status())
+        self._tell_status(self._status())
         if self._all_alive():
             self._systemd.alive()
 
     def _all_alive(self) -> bool:
-        limit = time.monotonic() - (self._systemd.watchdog_seconds or float("inf")) / 2
-        watched = {"worker": self._worker, "inbox": self._parts.inbox, "publisher": self._parts.publisher}
+        limit = time.monotonic() - (self._systemd.watchdog_s or float("inf")) / 2
+        watched: dict[str, Line | Worker] = {
+            "worker": self._worker,
+            "inbox": self._parts.inbox,
+            "publisher": self._parts.publisher,
+        }
         return all(part.alive_at >= limit for name, part in watched.items() if name in self._threads)
 
     def _status(self) -> str:
@@ -168,7 +176,12 @@ class Daemon:
         else:
             self._exchange(parts)
             log.info("the configuration is reloaded; a running backup goes on with the old one")
-        self._systemd.ready()
+        self._systemd.ready(self._status())
+
+    def _tell_status(self, status: str) -> None:
+        if status != self._told:
+            self._told = status
+            self._systemd.status(status)
 
     def _exchange(self, parts: Parts) -> None:
         before, self._parts = self._parts, parts
@@ -204,7 +217,7 @@ class Daemon:
 
     def _end(self) -> None:
         """No new commands, then no backup, then the last events."""
-        self._systemd.stopping()
+        self._systemd.stopping(f"stopping: {self._describe()}")
         with ExitStack() as stack:
             stack.callback(self._parts.publisher.stop, _FLUSH_SECONDS)
             self._parts.inbox.stop()
@@ -218,7 +231,7 @@ class Daemon:
         deadline = time.monotonic() + self._parts.settings.stop_within if cancel else None
         urgency = 1
         while not self._join("worker", _LOOK_EVERY):
-            self._systemd.status(f"stopping: {self._describe()}")
+            self._tell_status(f"stopping: {self._describe()}")
             self._systemd.alive()
             if self._stops > urgency and not cancel:
                 urgency, cancel = self._stops, True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from backup_agent.operations.status import Sources, Status, lives
 from backup_agent.operations.status import status as look
 from tests.unit.journal.commands import BACKUP, INSTANCE, RECEIVED, add, event, new_job, put
 
-ERROR = {"code": "store_full", "message": "the store is full", "hint": "make room"}
+ERROR: dict[str, Any] = {"code": "store_full", "message": "the store is full", "hint": "make room"}
 
 
 def body(**data: object) -> bytes:
