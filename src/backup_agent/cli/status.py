@@ -80,7 +80,7 @@ def _running_row(one: Running) -> tuple[str, ...]:
         "-" if one.percent is None else f"{one.percent} %",
         _time(one.since),
         str(one.attempts),
-        "-" if one.process is None else f"{one.process.pid}{'' if one.lives else ' (gone)'}",
+        f"{one.process.pid}{'' if one.lives else ' (gone)'}",
         one.name,
     )
 
@@ -143,7 +143,7 @@ def _running_json(one: Running) -> dict[str, Any]:
         "percent": one.percent,
         "since": _time(one.since),
         "attempts": one.attempts,
-        "pid": one.process.pid if one.process else None,
+        "pid": one.process.pid,
         "lives": one.lives,
         "cancelled": one.cancelled,
     }

@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import psutil
-
 from backup_agent.domain.event import EventError
 from backup_agent.domain.manifest import BackupType
 from backup_agent.domain.process import ProcessId
-from backup_agent.domain.state import Phase, State
+from backup_agent.domain.state import Phase
 from backup_agent.errors import ErrorCode, JournalError
+from backup_agent.instance.process import lives
 from backup_agent.journal.interface import Job, View
 from backup_agent.report.told import Told, told
-
-_CLOCK_SLACK_SECONDS = 2.0
-"""A process' start time shifts a little when the clock is set."""
 
 
 class Holder(Protocol):
@@ -56,7 +52,7 @@ class Running:
     since: datetime
     """When its last attempt began."""
     attempts: int
-    process: ProcessId | None
+    process: ProcessId
     lives: bool
     """Whether that process does. If not, the next start of the agent decides what becomes of the backup."""
     cancelled: bool
@@ -64,6 +60,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """A backup that nobody carries out yet, or, after an attempt that was interrupted, not yet again."""
+
     id: str
     name: str
     type: BackupType
@@ -104,8 +102,8 @@ def status(sources: Sources, now: datetime) -> Status:
         sources.instance_id,
         used=True,
         holder=sources.holder(),
-        running=tuple(_running(job) for job in snapshot.active if not _waits(job)),
-        waiting=tuple(_waiting(job) for job in snapshot.active if _waits(job)),
+        running=tuple(_running(job, job.owner) for job in snapshot.active if job.owner is not None),
+        waiting=tuple(_waiting(job) for job in snapshot.active if job.owner is None),
         outbox_depth=snapshot.outbox_depth,
         outbox_oldest=None if oldest is None else max(now - oldest, timedelta()),
         last_completed=_ended(snapshot.last_completed),
@@ -113,22 +111,7 @@ def status(sources: Sources, now: datetime) -> Status:
     )
 
 
-def lives(process: ProcessId) -> bool:
-    """Whether the process itself still runs, and not another one by its number."""
-    try:
-        started = psutil.Process(process.pid).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
-    return abs(started - process.started) < _CLOCK_SLACK_SECONDS
-
-
-def _waits(job: Job) -> bool:
-    return job.owner is None and job.state is State.NEW
-
-
-def _running(job: Job) -> Running:
+def _running(job: Job, owner: ProcessId) -> Running:
     return Running(
         id=job.id,
         name=job.command.backup.name,
@@ -137,8 +120,8 @@ def _running(job: Job) -> Running:
         percent=_told(job, job.progress).percent if job.progress is not None else None,
         since=job.begun or job.received,
         attempts=job.attempts,
-        process=job.owner,
-        lives=job.owner is not None and lives(job.owner),
+        process=owner,
+        lives=lives(owner),
         cancelled=job.cancelled,
     )
 

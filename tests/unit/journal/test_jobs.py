@@ -83,6 +83,21 @@ def test_a_new_attempt_has_a_new_owner_and_no_engine_yet(journal: SqliteJournal)
     assert job.begun > first.begun
 
 
+def test_a_job_that_was_let_go_of_waits_and_keeps_its_count_of_attempts(journal: SqliteJournal) -> None:
+    add(journal, EventType.ACCEPTED, backup_id=BACKUP)
+    with journal.transaction() as transaction:
+        transaction.begin(BACKUP, OWNER)
+        transaction.engine_started(BACKUP, ENGINE)
+        transaction.record(event(EventType.STARTED, 2))
+        transaction.record(event(EventType.PROGRESS, 3))
+        transaction.release(BACKUP)
+        assert [job.id for job in transaction.active()] == [BACKUP]
+
+    job = the_job(journal)
+    assert (job.owner, job.engine, job.attempts, job.progress) == (None, None, 1, None)
+    assert (job.state, job.sequence) == (State.BUILDING, 3)
+
+
 def test_events_bring_the_job_to_their_state_and_phase(journal: SqliteJournal) -> None:
     add(journal, EventType.ACCEPTED, backup_id=BACKUP)
     seen = []

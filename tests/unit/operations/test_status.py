@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,10 @@ from backup_agent.domain.manifest import BackupType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase
 from backup_agent.errors import ErrorCode, JournalError
+from backup_agent.instance.process import lives
 from backup_agent.journal.reading import JournalReader
 from backup_agent.journal.sqlite import SqliteJournal
-from backup_agent.operations.status import Sources, Status, lives
+from backup_agent.operations.status import Sources, Status
 from backup_agent.operations.status import status as look
 from tests.unit.journal.commands import BACKUP, INSTANCE, RECEIVED, add, event, new_job, put
 
@@ -85,8 +85,16 @@ def test_a_backup_whose_process_is_gone_is_shown_as_such(path: Path) -> None:
     assert (running.process, running.lives, running.percent, running.cancelled) == (owner, False, None, True)
 
 
-def test_another_process_of_the_same_number_is_not_the_one() -> None:
-    assert not lives(ProcessId(pid=os.getpid(), started=me().started - 3600))
+def test_a_backup_that_is_to_be_taken_again_waits(path: Path) -> None:
+    journal = SqliteJournal(path, outbox=True)
+    with journal.transaction() as transaction:
+        transaction.add(new_job(owner=me()))
+        transaction.record(event(EventType.STARTED, 1, phase=Phase.LOCKING))
+        transaction.release(BACKUP)
+    journal.close()
+    found = status_of(path)
+    assert found.running == ()
+    assert [one.id for one in found.waiting] == [BACKUP]
 
 
 def test_waiting_backups_the_outbox_and_the_last_ends_are_shown(path: Path) -> None:
@@ -105,7 +113,7 @@ def test_waiting_backups_the_outbox_and_the_last_ends_are_shown(path: Path) -> N
     assert found.last_completed is not None
     assert found.last_failed is not None
     assert (found.last_completed.id, found.last_completed.error) == (completed, None)
-    assert (found.last_failed.id, found.last_failed.error) == (failed, EventError(**ERROR))
+    assert (found.last_failed.id, found.last_failed.error) == (failed, EventError.model_validate(ERROR))
     assert found.last_failed.at == RECEIVED
 
 
