@@ -5,6 +5,7 @@ For the thread of the connection alone, and one channel. When the channel goes, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -45,14 +46,14 @@ class Confirms:
     def __init__(self, channel: Channel, ready: Callable[[object], None]) -> None:
         self._channel = channel
         self._published = 0
-        self._waiting: dict[int, tuple[str, Callable[[Answer], None]]] = {}
+        self._waiting: dict[int, tuple[str, Callable[[Answer], None], float]] = {}
         self._returned: set[str] = set()
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_answer, ready)
 
     def publish(self, message: Message, answered: Callable[[Answer], None]) -> None:
         self._published += 1  # the broker counts the same way
-        self._waiting[self._published] = (message.id, answered)
+        self._waiting[self._published] = (message.id, answered, time.monotonic())
         properties = BasicProperties(  # type: ignore[no-untyped-call]
             content_type=message.content_type,
             headers=dict(message.headers) or None,
@@ -63,6 +64,10 @@ class Confirms:
             message.exchange, message.routing_key, message.body, properties, mandatory=message.mandatory
         )
 
+    def waits(self) -> float:
+        """For how many seconds the oldest message has been without an answer."""
+        return next((time.monotonic() - published for _, _, published in self._waiting.values()), 0.0)
+
     def _on_return(self, _channel: Channel, _method: object, properties: BasicProperties, _body: bytes) -> None:
         self._returned.add(str(properties.message_id))  # its answer follows
 
@@ -72,7 +77,7 @@ class Confirms:
         # Tag 0 with `multiple` means all so far.
         tags = [tag for tag in self._waiting if not last or tag <= last] if method.multiple else [last]
         for tag in tags:
-            message_id, answered = self._waiting.pop(tag)
+            message_id, answered, _ = self._waiting.pop(tag)
             unroutable = message_id in self._returned
             self._returned.discard(message_id)
             if isinstance(method, Basic.Nack):

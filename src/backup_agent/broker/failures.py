@@ -61,6 +61,14 @@ def of_channel(endpoint: Endpoint, what: str, error: BaseException) -> BrokerErr
     return made
 
 
+def unconfirmed(endpoint: Endpoint) -> BrokerError:
+    return BrokerError(
+        ErrorCode.BROKER_FAILED,
+        f"{endpoint}: the broker neither confirmed nor refused a message in time",
+        "Check the queues at the broker: a quorum queue without a leader takes nothing.",
+    )
+
+
 def queue_gone(endpoint: Endpoint, queue: str) -> BrokerError:
     return BrokerError(
         ErrorCode.BROKER_TOPOLOGY, f"{endpoint}: the queue {queue} was deleted, or its node is gone", _TOPOLOGY_HINT

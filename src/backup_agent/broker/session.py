@@ -5,6 +5,7 @@ What it does not do: try again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -74,6 +75,7 @@ class Session:
         self._begun = False
         self._leaving = False
         self._error: BrokerError | None = None
+        self._patient_until = float("inf")
         self.channel: Channel
         self.confirms: Confirms
 
@@ -134,6 +136,7 @@ class Session:
         del connection
         if self._connection is not None:
             self._asked = "opening a channel"
+            self._patient_until = time.monotonic() + self._settings.blocked_timeout
             self._connection.channel(on_open_callback=self._on_channel)
 
     def _on_channel(self, channel: Channel) -> None:
@@ -189,7 +192,17 @@ class Session:
 
     def _tick(self) -> None:
         self._beat()
+        self._look_for_silence()
         self._loop.call_later(_BEAT_EVERY, self._tick)
+
+    def _look_for_silence(self) -> None:
+        """A queue without a leader answers nothing, for ever, while the connection is in the best of health."""
+        if self._connection is None or not self._connection.is_open:
+            return
+        if not self.was_settled and time.monotonic() > self._patient_until:
+            self.fail(failures.unreachable(self.endpoint, f"no answer in time{self._asked and ': '}{self._asked}"))
+        elif self._begun and not self.blocked and self.confirms.waits() > self._settings.blocked_timeout:
+            self.fail(failures.unconfirmed(self.endpoint))
 
     def _close(self) -> None:
         """The socket too, when a fault has kept it open."""

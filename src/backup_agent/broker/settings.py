@@ -23,7 +23,7 @@ class BrokerSettings:
     connect_timeout: float = 10
     """For each address: until the connection is open, DNS apart."""
     blocked_timeout: float = 60
-    """A broker that takes nothing for so long is left."""
+    """A broker that takes or answers nothing for so long is left."""
     reconnect_max: float = 30
     """The longest pause between two tries."""
     dead_letter_limit: int = 10_000
