@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: with no argument those of the demo, with `tests` those of the tests too.
 # No service is started: mariadb-server-core has the server's binary without its unit, and where the tests need the
-# plugins of mariadb-server, that package is kept from starting its own.
+# plugins of mariadb-server, or RabbitMQ, those packages are kept from starting their own.
 set -euo pipefail
 
 declare -A package_of=(
@@ -27,6 +27,7 @@ fi
 if [ "${1:-}" = tests ]; then
   [ -e /usr/lib/mysql/plugin/ha_archive.so ] || missing+=(mariadb-server)
   [ -e /usr/lib/galera/libgalera_smm.so ] || missing+=(galera-4)
+  [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -54,6 +55,9 @@ if [ ! -e "$policy" ]; then
 fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-if [[ " ${missing[*]} " == *" mariadb-server "* ]] && [ -d /run/systemd/system ]; then
-  "${as_root[@]}" systemctl disable --quiet mariadb.service
-fi
+declare -A unit_of=([mariadb-server]=mariadb.service [rabbitmq-server]=rabbitmq-server.service)
+for package in "${!unit_of[@]}"; do
+  if [[ " ${missing[*]} " == *" $package "* ]] && [ -d /run/systemd/system ]; then
+    "${as_root[@]}" systemctl disable --quiet "${unit_of[$package]}"
+  fi
+done
