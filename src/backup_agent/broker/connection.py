@@ -10,6 +10,7 @@ import logging
 import ssl
 
 import pika
+from pika.adapters.utils.connection_workflow import AbstractAMQPConnectionWorkflow
 
 from backup_agent import __version__
 from backup_agent.broker.endpoint import Endpoint, endpoints
@@ -23,7 +24,7 @@ class Connection(pika.SelectConnection):
     """Pika's, which can also be left without the broker's consent."""
 
     def abandon(self) -> None:
-        """Closes the socket; the callback for closed (or never opened) connections comes as usual, soon."""
+        """Closes the socket of an open connection; the callback for closed ones comes as usual, soon."""
         if not self.is_closed:
             self._terminate_stream(ConnectionAbortedError("given up by the agent"))
 
@@ -44,6 +45,13 @@ def parameters(endpoint: Endpoint, settings: BrokerSettings, name: str) -> pika.
         blocked_connection_timeout=settings.blocked_timeout,
         client_properties={"product": "backup-agent", "version": __version__, "connection_name": name},
     )
+
+
+def half_open_connection(opening: AbstractAMQPConnectionWorkflow) -> Connection | None:
+    """The one whose handshake is under way. Aborting the whole, as pika offers it, fails then (1.4 asserts)."""
+    connector = getattr(opening, "_connector", None)
+    found = getattr(getattr(connector, "_amqp_conn", None), "conn", None)
+    return found if isinstance(found, Connection) else None
 
 
 def check_settings(settings: BrokerSettings) -> None:

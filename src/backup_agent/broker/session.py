@@ -11,11 +11,12 @@ from typing import Protocol
 
 import structlog
 from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.connection_workflow import AbstractAMQPConnectionWorkflow
 from pika.channel import Channel
 
 from backup_agent.broker import failures
 from backup_agent.broker.confirms import Confirms
-from backup_agent.broker.connection import Connection, parameters
+from backup_agent.broker.connection import Connection, half_open_connection, parameters
 from backup_agent.broker.endpoint import Endpoint
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.broker.topology import Part, Topology
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _BEAT_EVERY = 0.5
 _ABANDON_S = 0.1
+_GIVE_UP_AGAIN_S = 0.05
 _GOODBYE_S = 0.4
 """How long a broker may take to say goodbye: one that is blocked never does."""
 
@@ -71,6 +73,7 @@ class Session:
         self._on_blocked = on_blocked
         self._loop = IOLoop()
         self._connection: Connection | None = None
+        self._opening: AbstractAMQPConnectionWorkflow | None = None
         self._asked = ""
         self._begun = False
         self._leaving = False
@@ -118,26 +121,27 @@ class Session:
         self._loop.call_later(seconds, function)
 
     def _connect(self) -> None:
-        self._connection = Connection(
-            parameters(self.endpoint, self._settings, self._name),
-            on_open_callback=self._on_open,
-            on_open_error_callback=self._on_gone,
-            on_close_callback=self._on_gone,
-            custom_ioloop=self._loop,
+        self._opening = Connection.create_connection(
+            [parameters(self.endpoint, self._settings, self._name)], self._on_opened, custom_ioloop=self._loop
         )
-        self._connection.add_on_connection_blocked_callback(lambda *_: self._block(True))
-        self._connection.add_on_connection_unblocked_callback(lambda *_: self._block(False))
 
     def _block(self, blocked: bool) -> None:  # noqa: FBT001 - what the broker said
         self.blocked = blocked
         self._on_blocked(blocked)
 
-    def _on_open(self, connection: object) -> None:
-        del connection
-        if self._connection is not None:
-            self._asked = "opening a channel"
-            self._patient_until = time.monotonic() + self._settings.blocked_timeout
-            self._connection.channel(on_open_callback=self._on_channel)
+    def _on_opened(self, result: object) -> None:
+        """`result` is the connection, or why there is none; an exception's class when it was given up."""
+        self._opening = None
+        if not isinstance(result, Connection):
+            self._on_gone(None, result if isinstance(result, BaseException) else ConnectionAbortedError())
+            return
+        self._connection = result
+        result.add_on_close_callback(self._on_gone)
+        result.add_on_connection_blocked_callback(lambda *_: self._block(True))
+        result.add_on_connection_unblocked_callback(lambda *_: self._block(False))
+        self._asked = "opening a channel"
+        self._patient_until = time.monotonic() + self._settings.blocked_timeout
+        result.channel(on_open_callback=self._on_channel)
 
     def _on_channel(self, channel: Channel) -> None:
         self.channel = channel
@@ -172,13 +176,25 @@ class Session:
             return
         self._leaving = True
         self._end_work()
-        connection = self._connection
-        if connection is None or connection.is_closed:
-            self._loop.stop()
-            return
         self._loop.call_later(_GOODBYE_S, self._abandon)
-        if not connection.is_closing:
-            connection.close()
+        if self._opening is not None:
+            self._give_up_opening()
+        elif self._connection is None or self._connection.is_closed:
+            self._loop.stop()
+        elif not self._connection.is_closing:
+            self._connection.close()
+
+    def _give_up_opening(self) -> None:
+        """Again until it has ended: the host's next address may be under way by then."""
+        if self._opening is None:
+            return
+        half_open = half_open_connection(self._opening)
+        if half_open is None:
+            self._opening.abort()
+            return
+        if not half_open.is_closing and not half_open.is_closed:
+            half_open.close()
+        self._loop.call_later(_GIVE_UP_AGAIN_S, self._give_up_opening)
 
     def _abandon(self) -> None:
         if self._connection is not None:

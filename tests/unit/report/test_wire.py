@@ -74,7 +74,7 @@ def test_a_failure_says_why_and_what_to_do() -> None:
 
     data = json.loads(wire.encode(event(EventType.FAILED, State.FAILED, error=error)))["data"]
 
-    assert data["error"] == {"code": "store_full", "message": "the store is full", "hint": "make room"}
+    assert data["error"] == {"code": "store_full", "message": "the store is full", "hint": "make room", "status": None}
 
 
 def test_a_completed_backup_tells_its_locks() -> None:
