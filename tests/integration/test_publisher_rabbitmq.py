@@ -201,6 +201,22 @@ def test_an_event_is_not_forgotten_before_it_is_confirmed(
         until(lambda: outbox.depth() == 0, "it is confirmed")
 
 
+def test_a_broker_that_confirms_nothing_is_left_though_its_connection_is_well(
+    rabbitmq: PrivateRabbitMQ, outbox: MemoryOutbox, channel: BlockingChannel, proxy: TcpProxy
+) -> None:
+    url = f"amqp://127.0.0.1:{proxy.port}"
+    made = publisher(rabbitmq, outbox, urls=(url,), heartbeat=600, blocked_timeout=1)
+    with capture_logs() as lines, at_work(made):
+        proxy.hold()
+        outbox.add(b"on its way")
+        until(lambda: "broker_failed" in [line.get("code") for line in lines], "it is left")
+        assert outbox.depth() == 1
+        proxy.release()
+        until(lambda: outbox.depth() == 0, "it is confirmed")
+
+    assert told(channel, 1) == [b"on its way"]
+
+
 def test_a_full_broker_is_waited_for_and_does_not_keep_the_agent_from_ending(
     rabbitmq: PrivateRabbitMQ, outbox: MemoryOutbox
 ) -> None:
