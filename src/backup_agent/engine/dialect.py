@@ -21,4 +21,9 @@ class Dialect:
     apply_log_only: bool
     """Whether every --prepare but the last needs --apply-log-only."""
     failures: Sequence[tuple[re.Pattern[str], str]]
-    """Lines of the log that tell a failure's kind: `ddl`, `redo`, `denied`; `error` is only shown."""
+    """Lines of the log that tell a failure's kind: `redo`, `ddl`, `denied`, or `other` when they name a reason that DDL
+    can't have caused; `unfinished` is DDL that spoils the copies although the engine then says OK. `fatal` and `error`
+    are only shown. A line that matches several is of the first kind.
+    """
+    ddl_met: re.Pattern[str] | None
+    """A line that tells of DDL while the engine copied, which need not have done harm. None when no line does."""

@@ -138,7 +138,8 @@ class EngineRun(Protocol):
 
         Raises EngineError with the last lines of the log (`engine_failed`, `engine_redo_overwritten`), or
         `engine_stalled` when the guardian killed it, or
-        TakeAgainError (`ddl_during_backup`).
+        TakeAgainError (`ddl_during_backup`): also when nothing else explains the end and DDL met the copies, and when
+        it says OK although it did not repeat all of that DDL on them.
         """
         ...
 

@@ -8,6 +8,7 @@ from typing import IO, Self
 
 from backup_agent.domain.state import Phase
 from backup_agent.engine.dialect import Dialect
+from backup_agent.engine.failure import failure, unfinished
 from backup_agent.engine.guard import Guard
 from backup_agent.engine.interface import EngineReport
 from backup_agent.engine.options import OptionFile
@@ -16,7 +17,7 @@ from backup_agent.engine.process import EngineProcess
 from backup_agent.engine.reports import check_whole, read_binlog, read_lsns
 from backup_agent.engine.stages import FailureSigns, StageClock
 from backup_agent.engine.workdir import WorkDir
-from backup_agent.errors import EngineError, ErrorCode, TakeAgainError
+from backup_agent.errors import EngineError, ErrorCode
 
 
 class BackupRun:
@@ -45,6 +46,8 @@ class BackupRun:
         self._standstill = standstill
         self._clock = StageClock(dialect.stages)
         self._signs = FailureSigns(dialect.failures)
+        self._tells_of_ddl = dialect.ddl_met
+        self._ddl_met: str | None = None
         self._process: EngineProcess | None = None
         self._guard: Guard | None = None
         self._held = False
@@ -108,6 +111,8 @@ class BackupRun:
         lines = process.last_lines
         if status != 0 or not lines or not lines[-1].endswith("completed OK!"):
             raise self._failure(status, lines)
+        if (error := unfinished(self._name, self._signs.found)) is not None:
+            raise error
         lsn = read_lsns(self._work.lsn)
         check_whole(self._work.lsn)
         return EngineReport(lsn, read_binlog(self._work.lsn), self._clock.window())
@@ -140,6 +145,7 @@ class BackupRun:
         copying = not self._clock.nearing
         self._clock.read(line, at)
         self._signs.read(line)
+        self._look_for_ddl(line)
         if self._when_settled is not None and self._clock.settled():
             call, self._when_settled = self._when_settled, None
             call()
@@ -149,6 +155,11 @@ class BackupRun:
             self._held and self._clock.locked_since() is not None
         ):  # the stop came too late: the locks are wanted already
             self.resume()
+
+    def _look_for_ddl(self, line: str) -> None:
+        """Before it copies, the engine reads the redo since the last checkpoint, and tells of DDL that is over."""
+        if self._ddl_met is None and self._tells_of_ddl is not None and self._clock.phase is not Phase.LOCKING:
+            self._ddl_met = line if self._tells_of_ddl.search(line) else None
 
     def _come_near(self, process: EngineProcess, guard: Guard) -> None:
         """Shortly before tables are locked: from here on the engine's priority is the server's, and it is guarded."""
@@ -172,21 +183,4 @@ class BackupRun:
                 f"killed {self._name}, and the locks are free",
                 "Find out what stops processes on this host (a signal, swapping, a hanging disk), then take it again.",
             )
-        signs = self._signs.found
-        said = " | ".join(dict.fromkeys([*signs.values(), *lines[-5:]]))
-        message = f"{self._name} ended with status {status}: {said or 'it said nothing'}"
-        if "redo" in signs:
-            return EngineError(
-                ErrorCode.ENGINE_REDO_OVERWRITTEN,
-                message,
-                "The redo log went round before it was copied: enlarge innodb_log_file_size, or use a faster store.",
-            )
-        if "ddl" in signs:
-            return TakeAgainError(
-                ErrorCode.DDL_DURING_BACKUP, message, "Take the backup while no tables are created, altered or dropped."
-            )
-        if "denied" in signs:
-            hint = "Run `backup-agent config check`: it names the privileges that are missing."
-        else:
-            hint = "The message holds the engine's last words; its own documentation explains them."
-        return EngineError(ErrorCode.ENGINE_FAILED, message, hint)
+        return failure(self._name, status, lines, self._signs.found, self._ddl_met)

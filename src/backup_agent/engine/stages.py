@@ -127,12 +127,14 @@ def _ms(seconds: float) -> int:
 
 @dataclass(slots=True)
 class FailureSigns:
-    """Remembers the first line that tells why the engine is going to fail."""
+    """Remembers, for each kind of sign, the first line that tells why the engine is going to fail."""
 
     patterns: Sequence[tuple[re.Pattern[str], str]]
     found: dict[str, str] = field(default_factory=dict)
 
     def read(self, line: str) -> None:
+        """A line counts for the first of the patterns that it matches."""
         for pattern, sign in self.patterns:
-            if sign not in self.found and pattern.search(line):
-                self.found[sign] = line
+            if pattern.search(line):
+                self.found.setdefault(sign, line)
+                return

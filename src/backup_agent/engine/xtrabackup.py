@@ -46,4 +46,5 @@ XTRABACKUP = Dialect(
         ),
         (re.compile(r"Access denied|missing required privilege"), "denied"),
     ),
+    ddl_met=None,
 )
