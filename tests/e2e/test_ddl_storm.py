@@ -25,7 +25,7 @@ from tests.e2e.load import (
     total_amount,
     transfers,
 )
-from tests.faults.agents import Running
+from tests.faults.agents import STALLS_ARE_WANTED, Running
 from tests.faults.stalls import notes_are_written
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB
@@ -128,6 +128,18 @@ def test_a_backup_that_ddl_would_have_spoilt_is_taken_once_more(
     assert_restores_to(shop, agent, taken, tmp_path / "restored")
 
 
+def test_a_database_that_comes_and_goes_does_not_hide_other_ddl(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    """The stock tool finds no db.opt of it, gives up repeating DDL there, leaves out the rest, and says OK."""
+    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    write_more_than_a_pipe_holds(shop)
+    swap = "RENAME TABLE shop.t TO shop.s, shop.same TO shop.t, shop.s TO shop.same"
+    shop.execute("CREATE TABLE shop.same ENGINE=MyISAM SELECT seq AS id, 's' AS what FROM mysql.seq_1_to_100")
+    taken = backup_that_meets(["CREATE DATABASE passing", "DROP DATABASE passing", swap], agent, shop)
+    assert "has not repeated on its copies all DDL that met them: " in taken_once_more(taken)
+    assert "Failed to re-copy ./passing/db.opt." in taken_once_more(taken)
+    assert_restores_to(shop, agent, taken, tmp_path / "restored")
+
+
 def test_innodb_tables_exchanged_during_an_incremental_are_noticed(tmp_path: Path, shop: PrivateMariaDB) -> None:
     """The stock tool says OK, and can't prepare it; during a full it can."""
     agent = Agent(tmp_path / "agent", shop, extra=SMALL)
@@ -144,7 +156,7 @@ def test_a_table_emptied_or_rebuilt_after_it_was_copied_is_noticed(
     tmp_path: Path, shop: PrivateMariaDB, statement: str
 ) -> None:
     """The stock tool notices neither: it restores rows that were gone, or an index that does not fit Aria's log."""
-    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    agent = Agent(tmp_path / "agent", shop, extra={**SMALL, "locks": STALLS_ARE_WANTED})
     with notes_are_written(shop) as release, Running(agent, "run-once", "--json") as running:
         running.await_word("backup.progress", phase="blocking")
         shop.execute(statement, "INSERT INTO shop.a VALUES (1001, 'b'), (1002, 'b')")
