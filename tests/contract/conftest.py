@@ -20,7 +20,8 @@ from tests.servers.faultproxy import FaultProxy
 from tests.servers.s3 import CROWD_BUCKET, CROWD_KEY, S3Server
 
 CONTAINER = "box"
-CROWD = 10_000
+CROWD = 3_500
+"""A store of S3 tells of a thousand at a time."""
 
 
 _WRAPPERS: dict[str, Callable[[Store], Store]] = {

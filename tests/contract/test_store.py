@@ -169,7 +169,7 @@ def test_children_come_in_the_order_of_their_keys(store: Store) -> None:
     assert list(store.children(f"{CONTAINER}/")) == ["a-b", "a.b", "a", "a0"]
 
 
-def test_ten_thousand_objects_are_listed_in_order(makers: Makers) -> None:
+def test_more_objects_than_a_store_tells_of_at_a_time_are_listed_in_order(makers: Makers) -> None:
     crowded = makers.connect(makers.crowd(), False)
 
     listed = list(crowded.list("crowd/"))

@@ -193,6 +193,7 @@ def test_missing_credentials_are_denied_with_a_hint_at_where_they_go(
     assert "store.s3.access_key_id" in error.hint
 
 
+@pytest.mark.alone
 def test_cancelling_ends_a_wait_at_once_and_gives_its_reason(line: Line) -> None:
     line.proxy.otherwise = E503
     cancellation = Cancellation()
