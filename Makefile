@@ -14,9 +14,11 @@ help:  ## what can be made
 demo: packages $(READY)  ## back up, destroy and restore a private MariaDB; shows every table before and after
 	$(BIN)/python -m demo
 
-test: check  ## everything: check, then the tests against real servers
+# Most of these tests wait for servers: a few run beside each other, each file in one process, with servers of its own.
+test: check  ## everything: check, then the tests against real servers; WORKERS=3 at a time
 	@./setup/packages.sh tests
-	$(BIN)/python -m pytest tests --ignore tests/unit
+	$(BIN)/python -m pytest tests --ignore tests/unit -m "not alone" -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests --ignore tests/unit -m alone
 
 check: setup  ## format, lint, types, import contracts, unit tests, documentation drift
 	$(BIN)/ruff format --check .

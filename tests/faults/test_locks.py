@@ -20,7 +20,7 @@ from tests.faults.traces import nothing_left_behind, writers_are_free
 from tests.faults.waiting import until
 from tests.servers.mariadb import AGENT_USER, PrivateMariaDB
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 
 
 def agent_with(base: Path, server: PrivateMariaDB, **locks: object) -> ConfinedAgent:

@@ -12,7 +12,7 @@ from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.alone]
 
 LIMIT = 256 << 20
 SIZE = 400 << 20

@@ -50,6 +50,7 @@ def deaf_port() -> Iterator[int]:
         yield port
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["refused", "deaf"])
 def test_an_endpoint_that_does_not_answer_is_given_up_in_time(
     tmp_path: Path, shop: PrivateMariaDB, deaf_port: int, how: str

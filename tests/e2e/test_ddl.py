@@ -1,0 +1,133 @@
+"""DDL that meets a backup at a known moment: it is taken once more, and restores to the tables of the server."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.agent import Agent, Outcome
+from tests.e2e.judging import broken_tables, contents, serving
+from tests.faults.agents import STALLS_ARE_WANTED, Running
+from tests.faults.stalls import notes_are_written
+from tests.faults.waiting import until
+from tests.servers.mariadb import PrivateMariaDB
+
+pytestmark = pytest.mark.server
+
+SMALL = {"stream": {"chunk_mib": 1, "memory_mib": 4}}
+
+
+@pytest.fixture
+def shop(mariadb: PrivateMariaDB) -> PrivateMariaDB:
+    mariadb.execute(
+        "CREATE DATABASE shop",
+        "CREATE DATABASE gone",
+        "CREATE TABLE shop.big (id INT PRIMARY KEY, filler LONGBLOB) ENGINE=InnoDB",
+        "CREATE TABLE shop.notes (id INT PRIMARY KEY, what VARCHAR(9)) ENGINE=MyISAM",
+        "INSERT INTO shop.notes VALUES (1, 'a note')",
+        "CREATE TABLE shop.t ENGINE=MyISAM SELECT seq AS id, 't' AS what FROM mysql.seq_1_to_100",
+        "CREATE TABLE shop.u ENGINE=MyISAM SELECT seq AS id, 'u' AS what FROM mysql.seq_1_to_50",
+        "CREATE TABLE shop.a ENGINE=Aria SELECT seq AS id, 'a' AS what FROM mysql.seq_1_to_500",
+        "DELETE FROM shop.a WHERE id % 2",
+        "CREATE TABLE shop.i ENGINE=InnoDB SELECT seq AS id, 'i' AS what FROM mysql.seq_1_to_50",
+        "CREATE TABLE shop.j ENGINE=InnoDB SELECT seq AS id, 'j' AS what FROM mysql.seq_1_to_100",
+        "CREATE TABLE gone.i ENGINE=InnoDB SELECT seq AS id FROM mysql.seq_1_to_50",
+    )
+    return mariadb
+
+
+def write_more_than_a_pipe_holds(server: PrivateMariaDB) -> None:
+    server.execute("INSERT INTO shop.big SELECT seq, REPEAT(MD5(seq), 50000) FROM mysql.seq_1_to_30")
+
+
+def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arguments: str) -> Outcome:
+    """The DDL comes once the engine notes DDL, while it waits, amid InnoDB's files, for somebody to read its stream."""
+    with Running(agent, "run-once", "--json", *arguments) as running:
+        began = time.time_ns()
+        until(lambda: began_since(server.datadir / "ddl.log", began), "BACKUP STAGE START")
+        running.send(signal.SIGSTOP)
+        server.execute(*ddl)
+        running.send(signal.SIGCONT)
+        return running.end()
+
+
+def began_since(ddl_log: Path, time_ns: int) -> bool:
+    """The server empties the file when a backup begins, and leaves it there afterwards."""
+    return ddl_log.exists() and ddl_log.stat().st_mtime_ns >= time_ns
+
+
+def taken_once_more(outcome: Outcome) -> str:
+    """Why the first attempt was not enough; the second one must have been."""
+    assert outcome.status == 0, outcome.stderr
+    (notice,) = [line["notice"] for line in outcome.log if "once more" in line.get("notice", "")]
+    return str(notice)
+
+
+def assert_restores_to(server: PrivateMariaDB, agent: Agent, outcome: Outcome, target: Path) -> None:
+    agent.restore(outcome.json["backup"]["id"], target)
+    with serving(target) as restored:
+        assert broken_tables(restored) == []
+        assert contents(restored, "shop") == contents(server, "shop")
+        assert contents(restored, "gone") == contents(server, "gone")
+
+
+@pytest.mark.parametrize(
+    ("doubted", "ddl"),
+    [
+        ("shop/t: ", ["RENAME TABLE shop.t TO shop.s, shop.u TO shop.t, shop.s TO shop.u"]),
+        ("shop/t: ", ["CREATE OR REPLACE TABLE shop.t ENGINE=MyISAM SELECT 7 AS id, 'anew' AS what"]),
+        ("shop/a", ["RENAME TABLE shop.a TO shop.a2"]),
+        ("gone/i: ", ["DROP DATABASE gone", "CREATE DATABASE gone", "CREATE TABLE gone.i (id INT) ENGINE=InnoDB"]),
+    ],
+    ids=["tables exchanged", "a table made anew", "an Aria table renamed", "a database made anew"],
+)
+def test_a_backup_that_ddl_would_have_spoilt_is_taken_once_more(
+    tmp_path: Path, shop: PrivateMariaDB, doubted: str, ddl: list[str]
+) -> None:
+    """The stock tools say OK to each of these, and prepare them, without the tables or with each other's rows."""
+    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    write_more_than_a_pipe_holds(shop)
+    taken = backup_that_meets(ddl, agent, shop)
+    assert doubted in taken_once_more(taken)
+    assert_restores_to(shop, agent, taken, tmp_path / "restored")
+
+
+def test_a_database_that_comes_and_goes_does_not_hide_other_ddl(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    """The stock tool finds no db.opt of it, gives up repeating DDL there, leaves out the rest, and says OK."""
+    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    write_more_than_a_pipe_holds(shop)
+    swap = "RENAME TABLE shop.t TO shop.s, shop.same TO shop.t, shop.s TO shop.same"
+    shop.execute("CREATE TABLE shop.same ENGINE=MyISAM SELECT seq AS id, 's' AS what FROM mysql.seq_1_to_100")
+    taken = backup_that_meets(["CREATE DATABASE passing", "DROP DATABASE passing", swap], agent, shop)
+    assert "has not repeated on its copies all DDL that met them: " in taken_once_more(taken)
+    assert "Failed to re-copy ./passing/db.opt." in taken_once_more(taken)
+    assert_restores_to(shop, agent, taken, tmp_path / "restored")
+
+
+def test_innodb_tables_exchanged_during_an_incremental_are_noticed(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    """The stock tool says OK, and can't prepare it; during a full it can."""
+    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    agent.backup()
+    write_more_than_a_pipe_holds(shop)
+    swap = ["RENAME TABLE shop.i TO shop.s, shop.j TO shop.i, shop.s TO shop.j"]
+    taken = backup_that_meets(swap, agent, shop, "--incremental")
+    assert "shop/i: it was renamed to shop/j" in taken_once_more(taken)
+    assert_restores_to(shop, agent, taken, tmp_path / "restored")
+
+
+@pytest.mark.parametrize("statement", ["TRUNCATE TABLE shop.a", "OPTIMIZE TABLE shop.a"])
+def test_a_table_emptied_or_rebuilt_after_it_was_copied_is_noticed(
+    tmp_path: Path, shop: PrivateMariaDB, statement: str
+) -> None:
+    """The stock tool notices neither: it restores rows that were gone, or an index that does not fit Aria's log."""
+    agent = Agent(tmp_path / "agent", shop, extra={**SMALL, "locks": STALLS_ARE_WANTED})
+    with notes_are_written(shop) as release, Running(agent, "run-once", "--json") as running:
+        running.await_word("backup.progress", phase="blocking")
+        shop.execute(statement, "INSERT INTO shop.a VALUES (1001, 'b'), (1002, 'b')")
+        release()
+        taken = running.end()
+    assert "shop/a: " in taken_once_more(taken)
+    assert_restores_to(shop, agent, taken, tmp_path / "restored")
