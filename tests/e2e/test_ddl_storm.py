@@ -59,7 +59,7 @@ class Taken:
 
 
 @pytest.mark.storm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_under_a_storm_of_ddl_every_completed_backup_restores(tmp_path: Path, mariadb: PrivateMariaDB) -> None:
     agent = Agent(tmp_path / "agent", mariadb, extra={"stream": {"chunk_mib": 4, "memory_mib": 32}})
     mariadb.execute("CREATE DATABASE stable", *[create_numbered_rows(*table) for table in STABLE.items()])
