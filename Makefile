@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs bench lock setup packages clean
+.PHONY: help demo test check docs bench lock install uninstall setup packages clean
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
 
@@ -45,6 +45,44 @@ lock: setup  ## resolve the dependencies anew into requirements/
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    $$([ $$name = dev ] && echo --group dev) pyproject.toml -o requirements/$$name.lock --upgrade; \
 	done
+
+# Where `make install` puts things; a package sets DESTDIR, PREFIX=/usr and UNITDIR=/usr/lib/systemd/system.
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+LIBEXEC := $(DESTDIR)$(PREFIX)/libexec
+UNITS := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
+HARDENED := backup-agent backup-agent@ backup-agent-full backup-agent-incremental
+
+install:  ## systemd units and an example configuration; the program itself: see the README
+	install -d '$(LIBEXEC)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,tmpfiles.d,backup-agent}
+	install -m755 systemd/backup-agent-guard '$(LIBEXEC)/'
+	for unit in $(UNITS); do \
+	  sed 's#/usr/local/#$(PREFIX)/#' "systemd/$$unit" | install -m644 /dev/stdin "$(DESTDIR)$(UNITDIR)/$$unit"; \
+	done
+	for unit in $(HARDENED); do \
+	  install -Dm644 systemd/hardening.conf "$(DESTDIR)$(UNITDIR)/$$unit.service.d/10-hardening.conf"; \
+	done
+	install -m644 systemd/backup-agent.sysusers '$(DESTDIR)$(SYSCONFDIR)/sysusers.d/backup-agent.conf'
+	install -m644 systemd/backup-agent.tmpfiles '$(DESTDIR)$(SYSCONFDIR)/tmpfiles.d/backup-agent.conf'
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/backup-agent/backup-agent.toml' ] || \
+	  install -m600 config/backup-agent.toml '$(DESTDIR)$(SYSCONFDIR)/backup-agent/'
+	if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then \
+	  systemd-sysusers backup-agent.conf && systemd-tmpfiles --create backup-agent.conf && systemctl daemon-reload; \
+	fi
+	@cat systemd/next-steps.txt
+
+uninstall:  ## what install put there; configuration, journal, spool and user stay
+	if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then \
+	  systemctl disable --now $(filter-out %@.service %@.path,$(UNITS)) 'backup-agent@*' 'backup-agent-guard@*'; \
+	fi
+	rm -f $(UNITS:%='$(DESTDIR)$(UNITDIR)/%') '$(LIBEXEC)/backup-agent-guard'
+	rm -f '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,tmpfiles.d}/backup-agent.conf
+	for unit in $(HARDENED); do \
+	  rm -f "$(DESTDIR)$(UNITDIR)/$$unit.service.d/10-hardening.conf"; \
+	  [ ! -d "$(DESTDIR)$(UNITDIR)/$$unit.service.d" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(UNITDIR)/$$unit.service.d"; \
+	done
+	[ -n '$(DESTDIR)' ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 setup: packages $(READY)
 packages:

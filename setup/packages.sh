@@ -28,6 +28,8 @@ if [ "${1:-}" = tests ]; then
   [ -e /usr/lib/mysql/plugin/ha_archive.so ] || missing+=(mariadb-server)
   [ -e /usr/lib/galera/libgalera_smm.so ] || missing+=(galera-4)
   [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
+  command -v systemd-nspawn > /dev/null || missing+=(systemd-container)
+  command -v dbus-daemon > /dev/null || missing+=(dbus)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
