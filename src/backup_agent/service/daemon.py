@@ -30,6 +30,8 @@ _LOOK_EVERY = 0.5
 """Seconds between two looks at the threads, and two signs of life for the watchdog."""
 _FLUSH_SECONDS = 5.0
 """How long the last events may take to be told when the agent stops; what is left is told at the next start."""
+_STILL_STOPPING = 60.0
+"""Seconds that systemd is asked for, again and again, as long as a backup is being finished or cleaned up."""
 _GIVE_UP_AFTER = 10.0
 """Seconds for a hurried worker to end."""
 
@@ -233,6 +235,8 @@ class Daemon:
         while not self._join("worker", _LOOK_EVERY):
             self._tell_status(f"stopping: {self._describe()}")
             self._systemd.alive()
+            if self._all_alive():
+                self._systemd.needs_longer(_STILL_STOPPING)
             if self._stops > urgency and not cancel:
                 urgency, cancel = self._stops, True
                 self._worker.stop(cancel=True)
