@@ -51,8 +51,8 @@ def platform(agent: ConfinedAgent, fragile_broker: PrivateRabbitMQ) -> Iterator[
 
 
 def await_lasting_queue(platform: Platform) -> None:
-    """RabbitMQ 3.10 never serves a quorum queue again whose consumer was new when the broker was killed: in 3 of 3 tries
-    after half a second, in none after 3 s.
+    """RabbitMQ 3.10 does not serve a quorum queue again whose consumer was new when the broker was killed: in 3 of 3
+    tries after half a second, in none after 3 s.
     """
     platform.await_queue()
     until(lambda: len(platform.heartbeats()) > 5, "some seconds of life")
