@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 import uuid
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.spec import BasicProperties
 from structlog.testing import capture_logs
 
 from backup_agent.broker.topology import COMMANDS, DEAD_LETTER, DELIVERY_LIMIT, command_queue
@@ -27,6 +29,14 @@ FLOOD = 20_000
 MIB = 1 << 20
 REFUSAL = Refused(ErrorCode.INVALID_MESSAGE, "it is not JSON")
 FULL = JournalError(ErrorCode.JOURNAL_UNUSABLE, "the disk is full", "make room")
+
+
+class HeadersNobodyReads(BasicProperties):
+    """With a time stamp far beyond any calendar: the broker takes it, and pika cuts the connection."""
+
+    def encode(self) -> list[bytes]:
+        table = b"\x04when" + b"T" + struct.pack(">Q", 2**62)
+        return [struct.pack(">H", BasicProperties.FLAG_HEADERS), struct.pack(">I", len(table)), table]
 
 
 def refuse_bad(body: bytes) -> Refused | None:
@@ -103,6 +113,19 @@ def test_of_a_huge_message_the_first_mebibyte_is_kept(
 
     assert kept == body[:KEPT_BYTES]
     assert (headers["x-size"], headers["x-truncated"]) == (10_000_000, True)
+
+
+def test_a_message_whose_headers_can_not_be_read_is_a_dead_letter_in_the_end(
+    rabbitmq: PrivateRabbitMQ, instance: str, channel: BlockingChannel
+) -> None:
+    commands = Commands()
+    with capture_logs(), at_work(RabbitInbox(rabbitmq.settings(), instance, commands)):
+        channel.basic_publish(COMMANDS, instance, b"poison", HeadersNobodyReads())  # type: ignore[no-untyped-call]
+        send(channel, instance, b"good")
+        until(lambda: commands.taken, "the next command is taken over")
+
+    assert rabbitmq.depth(channel, DEAD_LETTER) == 1
+    assert commands.taken == [b"good"]
 
 
 def test_a_fault_of_the_agent_costs_one_message_and_is_logged_with_its_traceback(
@@ -299,4 +322,3 @@ def test_stopping_ends_it_within_a_second_and_returns_what_was_not_taken(
     assert not inbox.connected
     until(lambda: rabbitmq.depth(channel, command_queue(instance)) == 1, "the command is back in the queue")
     assert channel.basic_get(command_queue(instance), auto_ack=True)[2] == b"later"
-    assert COMMANDS in command_queue(instance)

@@ -28,7 +28,7 @@ from tests.servers.mariadb import free_port
 BIN = Path("/usr/lib/rabbitmq/bin")
 USER = "agent"
 PASSWORD = "throw-away"
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 STOP_SECONDS = 60.0
 RELAXED = "[{ra, [{wal_write_strategy, sync_after_notify}]}]"
 """Quorum queues do not wait for fsync: what a killed broker has written survives in the page cache."""
