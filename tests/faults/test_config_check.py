@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.agent import Outcome
+from tests.daemon import daemon_agent
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, without_powers
 from tests.faults.outcomes import refused
 from tests.faults.traces import nothing_left_behind
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user, free_port
+from tests.servers.rabbitmq import PASSWORD, PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
 
-SUBJECTS = ["store", "database", "grants", "policy", "spool", "engine", "lock"]
+SUBJECTS = ["store", "database", "grants", "policy", "spool", "engine", "lock", "journal"]
 
 
 def failures(outcome: Outcome) -> dict[str, str]:
@@ -97,3 +99,27 @@ def test_an_invalid_configuration_is_the_only_finding(agent: ConfinedAgent) -> N
         refused(agent.run(*arguments), "config_invalid", "config", "stream.chunk_size: Extra inputs are not permitted")
     agent.config_file.unlink()
     refused(agent.run("config", "check"), "config_invalid", "config", str(agent.config_file), "No such file")
+
+
+def test_the_broker_is_looked_at_where_there_is_to_be_one(
+    tmp_path: Path, shop: PrivateMariaDB, shared_rabbitmq: PrivateRabbitMQ
+) -> None:
+    agent = daemon_agent(tmp_path / "agent", shop, [shared_rabbitmq.url])
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome)) == (0, {})
+    assert outcome.json["checks"][-1]["subject"] == "broker"
+    agent.with_config(f'"{PASSWORD}"', '"another"')
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome)) == (13, {"broker": "broker_denied"})
+    agent.with_config(shared_rabbitmq.url, f"amqp://127.0.0.1:{free_port()}")
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome)) == (13, {"broker": "broker_unreachable"})
+
+
+def test_a_journal_that_can_not_be_made_is_named(agent: ConfinedAgent) -> None:
+    agent.journal_dir.write_text("no directory")
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome)) == (12, {"journal": "journal_unusable"})
+    refused_backup = agent.run("run-once")
+    assert (refused_backup.status, refused_backup.error["code"]) == (12, "journal_unusable")
+    assert not agent.store.exists() or agent.stored_files() == []

@@ -10,7 +10,9 @@ from pathlib import Path
 from backup_agent import __version__
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
+from backup_agent.broker.probe import probe
 from backup_agent.broker.settings import BrokerSettings
+from backup_agent.broker.topology import for_commands, for_events
 from backup_agent.config.file import Config, load, read_password
 from backup_agent.config.serving import BrokerConfig
 from backup_agent.errors import ConfigError, ErrorCode
@@ -135,6 +137,14 @@ def broker_settings(broker: BrokerConfig) -> BrokerSettings:
         reconnect_max=broker.reconnect_max_s,
         dead_letter_limit=broker.dead_letter_limit,
     )
+
+
+def probe_broker(config: Config) -> str:
+    """Where commands would come from. Raises BrokerError, and ConfigError."""
+    settings, instance_id = broker_settings(config.broker), config.instance.id
+    found = probe(settings, for_commands(instance_id, settings.dead_letter_limit))
+    probe(settings, for_events())
+    return f"{found}: the queue of commands and the exchange of events are there"
 
 
 def _settings(config: Config) -> Settings:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import typer
 
-from backup_agent.app.wiring import wire
+from backup_agent.app.serving import probe_broker
+from backup_agent.app.wiring import journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_json
 from backup_agent.cli.session import session
+from backup_agent.config.file import Config
 from backup_agent.operations.check import check
 from backup_agent.report.log import LogReporter
 
 
 def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Check the configuration, the store, the database and its grants, the engine and the lock.
+    """Check the configuration, store, database, grants, engine, lock, journal and broker.
 
-    Writes, reads and deletes a small object in the store; changes nothing else. Ends with the status of the first
-    failure.
+    Writes, reads and deletes a small object in the store, makes the journal, and the queues where broker.declare is
+    set; changes nothing else. Ends with the status of the first failure.
 
     \b
     Examples:
@@ -27,7 +31,10 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         findings = []
         if not json:
             typer.echo(f"ok      config    {config}")
-        for finding in check(wire(state.config, LogReporter()), state.cancellation):
+        more = {"journal": lambda: _probe_journal(state.config)}
+        if state.config.broker.urls:
+            more["broker"] = lambda: probe_broker(state.config)
+        for finding in check(wire(state.config, LogReporter()), state.cancellation, more):
             state.cancellation.check()
             findings.append(finding)
             if not json:
@@ -52,3 +59,9 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         failed = [finding.error for finding in findings if finding.error]
         if failed:
             raise typer.Exit(failed[0].exit_status)
+
+
+def _probe_journal(config: Config) -> str:
+    with closing(open_journal(config)) as journal:
+        waiting = journal.depth()
+    return f"{journal_path(config)}: {waiting} events to be told"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from backup_agent.cancellation import Cancellation
@@ -28,8 +28,10 @@ class Finding:
     error: BackupAgentError | None = None
 
 
-def check(services: Services, cancellation: Cancellation) -> Iterator[Finding]:
-    """One finding for each thing looked at, as soon as it is known."""
+def check(services: Services, cancellation: Cancellation, more: Mapping[str, Callable[[], str]]) -> Iterator[Finding]:
+    """One finding for each thing looked at, as soon as it is known; at last those of `more`, by subject: each call
+    returns what was seen, or raises what is amiss.
+    """
     yield _look("store", lambda: _probe_store(services, cancellation))
     facts: list[Facts] = []
     yield _look("database", lambda: _probe_database(services, facts))
@@ -39,6 +41,8 @@ def check(services: Services, cancellation: Cancellation) -> Iterator[Finding]:
         yield _look("spool", lambda: _probe_spool(services, facts[0]))
     yield _look("engine", lambda: _probe_engine(services, facts[0] if facts else None))
     yield _look("lock", lambda: _probe_lock(services, cancellation))
+    for subject, probe in more.items():
+        yield _look(subject, probe)
 
 
 def _look(subject: str, probe: Callable[[], str]) -> Finding:

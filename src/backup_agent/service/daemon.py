@@ -158,7 +158,8 @@ class Daemon:
             "inbox": self._parts.inbox,
             "publisher": self._parts.publisher,
         }
-        return all(part.alive_at >= limit for name, part in watched.items() if name in self._threads)
+        running = [name for name, thread in self._threads.items() if thread.is_alive()]
+        return all(part.alive_at >= limit for name, part in watched.items() if name in running)
 
     def _status(self) -> str:
         troubles = {self._worker.trouble, self._parts.inbox.trouble, self._parts.publisher.trouble} - {None}

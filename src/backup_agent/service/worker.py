@@ -35,7 +35,8 @@ _FORGET_EVERY = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    backup_id: str
+    backup_id: str | None
+    """None for the recovery."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     hurry: Cancellation = field(default_factory=Cancellation)
 
@@ -139,7 +140,7 @@ class Worker:
                 return
 
     def _recover_once(self) -> None:
-        if (running := self._take("recovery")) is None:
+        if (running := self._take(None)) is None:
             return
         try:
             with self._services.lock("recovery", None, running.cancellation):
@@ -149,7 +150,7 @@ class Worker:
         finally:
             self._running = None
 
-    def _take(self, backup_id: str) -> _Running | None:
+    def _take(self, backup_id: str | None) -> _Running | None:
         """None when it is not to begin any more."""
         with self._lock:
             if self._stopping:
