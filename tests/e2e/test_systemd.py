@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 from tests.daemon import FAST, command
 from tests.faults.waiting import until
 from tests.servers.agent_host import CONFIG, INSTANCE, STORE, backups, configure, notes_are_written, prepare
+from tests.servers.mariadb import AGENT_PASSWORD
 from tests.servers.nspawn import Host, why_not
 from tests.servers.rabbitmq import PASSWORD, USER, PrivateRabbitMQ
 
@@ -166,6 +168,25 @@ def test_a_stop_cancels_the_running_backup_and_ends_with_status_0(host: Host, ra
     assert "mariadb-backup" not in host.run("ps", "-eo", "comm=").stdout
 
 
+def test_a_stop_waits_for_a_backup_that_is_to_be_finished_whatever_the_units_time_out(
+    host: Host, rabbitmq: PrivateRabbitMQ
+) -> None:
+    change(host, AGENT, "[Service]\nTimeoutStopSec=2")
+    configure(host, {**broker_section(rabbitmq), "service": {"on_stop": "finish"}})
+    start(host)
+    before = len(backups(host))
+    with notes_are_written(host):
+        ask(rabbitmq)
+        until(lambda: said(host, AGENT, "backup.started"), "the backup")
+        host.systemctl("stop", "--no-block", AGENT)
+        past_its_time = time.monotonic() + 4
+        until(lambda: time.monotonic() > past_its_time, "twice the unit's time-out")
+        assert host.show(AGENT, "ActiveState") == "deactivating"
+    until(lambda: host.show(AGENT, "ActiveState") == "inactive", "the end of the agent")
+    assert (host.show(AGENT, "Result"), host.show(AGENT, "ExecMainStatus")) == ("success", "0")
+    assert len(backups(host)) == before + 1
+
+
 def test_a_reload_reads_the_configuration_and_goes_on(host: Host) -> None:
     start(host)
     pid = host.show(AGENT, "MainPID")
@@ -241,3 +262,19 @@ def test_a_credential_that_is_absent_is_no_failure_and_one_that_is_there_is_used
     assert host.systemctl("start", FULL, check=False).returncode != 0
     assert "database_denied" in host.journal(FULL)
     host.run("rm", credential)
+
+
+def test_an_encrypted_credential_is_used_as_the_documentation_says(host: Host) -> None:
+    host.sh(f"sed -i '/^password = /d' {CONFIG}; mkdir -p /etc/credstore.encrypted")
+    secret = "/etc/credstore.encrypted/backup-agent.database-password"
+    host.sh(f"systemd-creds encrypt --with-key=host --name=database-password - {secret}", stdin=AGENT_PASSWORD)
+    change(
+        host,
+        FULL,
+        "[Service]\nLoadCredentialEncrypted=database-password:backup-agent.database-password\n"
+        "Environment=BACKUP_AGENT_INSTANCE__PASSWORD_FILE=%d/database-password",
+    )
+    before = len(backups(host))
+    host.systemctl("start", FULL)
+    assert len(backups(host)) == before + 1
+    host.run("rm", secret)
