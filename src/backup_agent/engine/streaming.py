@@ -47,11 +47,20 @@ class StreamingEngine:
         self._settings = settings
         self._login = login
         self._work = work
+        self._known: tuple[tuple[object, ...], EngineVersion] | None = None
 
     def version(self) -> EngineVersion:
+        """Asks the binary once, and again when it has been replaced: a start of it takes some 20 ms."""
         find_binary(self._settings.stream_binary)
-        text = run([find_binary(self._settings.binary), "--version"])
-        match = self._dialect.version.search(text)
+        binary = find_binary(self._settings.binary)
+        status = Path(binary).stat()
+        identity = (binary, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._known is None or self._known[0] != identity:
+            self._known = (identity, self._ask_version(binary))
+        return self._known[1]
+
+    def _ask_version(self, binary: str) -> EngineVersion:
+        match = self._dialect.version.search(run([binary, "--version"]))
         if match is None:
             raise EngineError(
                 ErrorCode.ENGINE_MISSING,

@@ -25,7 +25,7 @@ from backup_agent.report.wire import CONTENT_TYPE
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 1.0
 """Seconds between two looks for events of other processes."""
 
 

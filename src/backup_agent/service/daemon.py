@@ -26,7 +26,7 @@ from backup_agent.systemd import Notifier
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 1.0
 """Seconds between two looks at the threads, and two signs of life for the watchdog."""
 _FLUSH_SECONDS = 5.0
 """How long the last events may take to be told when the agent stops; what is left is told at the next start."""

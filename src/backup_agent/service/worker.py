@@ -21,6 +21,7 @@ from backup_agent.operations.backup import create_backup
 from backup_agent.operations.job import Asked
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
+from backup_agent.stream.memory import give_back_freed_memory
 
 log = structlog.get_logger(__name__)
 
@@ -179,6 +180,7 @@ class Worker:
             log.exception("internal error", code=ErrorCode.INTERNAL, backup_id=job.id)
         finally:
             self._running = None
+            give_back_freed_memory()
 
     def _idle(self) -> None:
         if time.monotonic() - self._forgotten > _FORGET_EVERY:

@@ -7,6 +7,7 @@ has failed.
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
 from typing import Final
 
@@ -24,6 +25,14 @@ def return_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def give_back_freed_memory() -> None:
+    """Gives what is left in the heaps' holes back to the system: for a process that will be idle for long."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        gc.collect()
+        malloc_trim(0)
 
 
 class Closed(Exception):  # noqa: N818 - tells a waiting thread to go home, not that anything failed
