@@ -20,7 +20,7 @@ from tests.servers.faultproxy import FaultProxy
 from tests.servers.s3 import CROWD_BUCKET, CROWD_KEY, S3Server
 
 CONTAINER = "box"
-CROWD = 3_500
+CROWD = 10_000
 """A store of S3 tells of a thousand at a time."""
 
 
