@@ -65,7 +65,8 @@ def restore(
             if request.owner is not None:
                 target.check_owner(request.owner)
             target.check_space(_bytes_needed(chain, prepare=request.prepare))
-            _Restoration(catalogue, services, cancellation, on_progress, chain).run(target, prepare=request.prepare)
+            with target.filled():
+                _Restoration(catalogue, services, cancellation, on_progress, chain).run(target, prepare=request.prepare)
             cancellation.check()
             if request.prepare:
                 target.hand_over(RESTORE_ID_FILE, request.owner)

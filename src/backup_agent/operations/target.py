@@ -13,11 +13,14 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Self
 
 from backup_agent.errors import BackupAgentError, ErrorCode, TargetError
+from backup_agent.operations.flushing import flushed_meanwhile
 from backup_agent.operations.tree import give, giving, remove, sync, sync_tree
 
 STAGE = ".backup-agent-restore"
@@ -163,6 +166,15 @@ class RestoreTarget:
         """Raises TargetError (`owner_unknown`) unless this process may give files to that user and group id."""
         with giving():
             os.chown(self.stage / MARKER, *owner)
+
+    @contextmanager
+    def filled(self) -> Iterator[None]:
+        """Around the writing of all files: they go to disk meanwhile. Raises TargetError when they can't."""
+        try:
+            with flushed_meanwhile(self.stage):
+                yield
+        except OSError as error:
+            raise _unusable(self.directory, error) from error
 
     def incremental(self, number: int) -> Path:
         """A new directory for the files of incremental `number`, counted from 1. Raises TargetError."""
