@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.stalls import notes_are_written
 from tests.faults.traces import nothing_left_behind, processes
 from tests.faults.waiting import until
-from tests.servers.mariadb import PrivateMariaDB
+from tests.servers.mariadb import PrivateMariaDB, free_port
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
@@ -319,3 +320,29 @@ def test_without_a_broker_the_daemon_says_what_is_missing(agent: ConfinedAgent) 
     outcome = agent.run("run")
     assert (outcome.status, outcome.error["code"]) == (3, "config_invalid")
     assert "broker.urls is empty" in outcome.error["event"]
+
+
+def test_prometheus_is_told_by_the_daemon_and_by_run_once(
+    tmp_path: Path, shop: PrivateMariaDB, shared_rabbitmq: PrivateRabbitMQ
+) -> None:
+    file, port = tmp_path / "backup-agent.prom", free_port()
+    extra = {"metrics": {"port": port, "textfile": str(file)}}
+    agent = daemon_agent(tmp_path / "agent", shop, [shared_rabbitmq.url], extra=extra)
+    agent.backup()
+    labels = f'{{instance_id="{agent.instance_id}"}}'
+    assert (
+        f'backup_agent_backups_total{{instance_id="{agent.instance_id}",outcome="completed"}} 1.0' in file.read_text()
+    )
+    message = create(agent)
+    with Platform(shared_rabbitmq, agent) as platform, Daemon(agent) as daemon:
+        daemon.await_ready()
+        platform.await_queue()
+        with notes_are_written(shop) as release:
+            platform.send(message)
+            until(lambda: "blocking" in _phases(platform, id_of(message)), "the locks")
+            scraped = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+            assert f'backup_agent_running{{instance_id="{agent.instance_id}",phase="blocking"}} 1.0' in scraped
+            assert f"backup_agent_broker_connected{labels} 1.0" in scraped
+            release()
+        assert platform.await_end(id_of(message))["type"] == "backup.completed"
+        until(lambda: 'outcome="completed"} 2.0' in file.read_text(), "the second backup in the file")
