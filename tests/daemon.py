@@ -248,3 +248,12 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._log.close()
+
+
+@contextmanager
+def at_work(agent: ConfinedAgent, platform: Platform) -> Iterator[Daemon]:
+    """A daemon that is ready, and at its queue."""
+    with Daemon(agent) as daemon:
+        daemon.await_ready()
+        platform.await_queue()
+        yield daemon

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.agent import checksums
-from tests.daemon import Daemon, Platform, cancel, command, create, daemon_agent
+from tests.daemon import Daemon, Platform, at_work, cancel, command, create, daemon_agent
 from tests.e2e.judging import serving
 from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.stalls import notes_are_written
@@ -51,9 +51,7 @@ def test_a_command_becomes_a_backup_that_restores(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, tmp_path: Path
 ) -> None:
     full, incremental = create(agent, "sunday"), create(agent, "monday", incremental=True)
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon:
         platform.send(full)
         assert platform.await_end(id_of(full))["type"] == "backup.completed"
         before = checksums(shop, ["shop"])
@@ -78,9 +76,7 @@ def test_events_come_in_order_and_progress_says_how_far_it_is(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
     message = create(agent)
-    with notes_are_written(shop) as release, Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with notes_are_written(shop) as release, at_work(agent, platform):
         platform.send(message)
         until(lambda: _phases(platform, id_of(message)).count("blocking") >= 2, "progress while it is blocked", 30)
         release()
@@ -109,9 +105,7 @@ def test_a_command_that_comes_again_attaches_and_then_hears_the_end_again(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
     message = create(agent)
-    with notes_are_written(shop) as release, Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with notes_are_written(shop) as release, at_work(agent, platform):
         platform.send(message, {**message, "id": "sent again by a platform that heard nothing"})
         platform.await_event(id_of(message), "backup.started")
         release()
@@ -128,9 +122,7 @@ def test_a_second_backup_is_rejected_whoever_takes_the_first(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
     running, refused, also_refused = create(agent), create(agent), create(agent)
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform):
         with notes_are_written(shop) as release:
             platform.send(running, refused)
             _is_rejected_as_busy(platform, id_of(refused), f"instance is busy: backup {id_of(running)}")
@@ -163,9 +155,7 @@ def _is_rejected_as_busy(platform: Platform, backup_id: str, words: str) -> None
 
 def test_a_cancelled_backup_leaves_nothing(agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform):
         with notes_are_written(shop) as release:
             platform.send(message)
             until(lambda: "blocking" in _phases(platform, id_of(message)), "the locks")
@@ -186,9 +176,7 @@ def test_an_expired_command_is_rejected(agent: ConfinedAgent, platform: Platform
     now = datetime.now(UTC)
     late["expires"] = (now - timedelta(seconds=1)).isoformat()
     early["expires"] = (now + timedelta(hours=1)).isoformat()
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform):
         platform.send(late)
         event = platform.await_end(id_of(late))
         assert (event["type"], event["data"]["error"]["code"]) == ("backup.rejected", "command_expired")
@@ -215,9 +203,7 @@ def test_what_nobody_can_understand_is_dead_lettered_and_the_next_command_served
         "was never asked of this agent": cancel("61f12fef-edb1-4561-8122-e7c00ef26a82"),
         "it has more than 1048576 bytes": b"x" * (10 << 20),
     }
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon:
         platform.send(*bad.values(), good)
         assert platform.await_end(id_of(good))["type"] == "backup.completed"
         letters = platform.dead_letters()
@@ -234,9 +220,7 @@ def test_sigterm_cancels_the_running_backup_and_ends_well(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, number: signal.Signals
 ) -> None:
     message = create(agent)
-    with nothing_left_behind(agent, shop), Daemon(agent) as daemon, notes_are_written(shop) as release:
-        daemon.await_ready()
-        platform.await_queue()
+    with nothing_left_behind(agent, shop), at_work(agent, platform) as daemon, notes_are_written(shop) as release:
         platform.send(message)
         until(lambda: "blocking" in _phases(platform, id_of(message)), "the locks")
         daemon.process.send_signal(number)
@@ -253,9 +237,7 @@ def test_on_stop_finish_lets_the_backup_end_and_takes_nothing_new(
     agent = daemon_agent(tmp_path / "agent", shop, [shared_rabbitmq.url], extra={"service": {"on_stop": "finish"}})
     running, later = create(agent), create(agent)
     with Platform(shared_rabbitmq, agent) as platform:
-        with Daemon(agent) as daemon, notes_are_written(shop) as release:
-            daemon.await_ready()
-            platform.await_queue()
+        with at_work(agent, platform) as daemon, notes_are_written(shop) as release:
             platform.send(running)
             until(lambda: "blocking" in _phases(platform, id_of(running)), "the locks")
             daemon.process.terminate()
@@ -282,9 +264,7 @@ def _is_consumed(shared_rabbitmq: PrivateRabbitMQ, agent: ConfinedAgent) -> bool
 def test_sighup_takes_a_good_configuration_and_keeps_the_old_one_for_a_bad_one(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon:
         good = agent.config_file.read_text()
         agent.config_file.write_text(good.replace("[store]", '[store]\ncolour = "blue"'))
         daemon.process.send_signal(signal.SIGHUP)
@@ -334,9 +314,7 @@ def test_prometheus_is_told_by_the_daemon_and_by_run_once(
         f'backup_agent_backups_total{{instance_id="{agent.instance_id}",outcome="completed"}} 1.0' in file.read_text()
     )
     message = create(agent)
-    with Platform(shared_rabbitmq, agent) as platform, Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with Platform(shared_rabbitmq, agent) as platform, at_work(agent, platform):
         with notes_are_written(shop) as release:
             platform.send(message)
             until(lambda: "blocking" in _phases(platform, id_of(message)), "the locks")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, Platform, create, daemon_agent
+from tests.daemon import Daemon, Platform, at_work, create, daemon_agent
 from tests.faults.agents import ConfinedAgent
 from tests.faults.stalls import notes_are_written
 from tests.faults.test_daemon import FULL_STORY, id_of, kinds
@@ -63,9 +63,7 @@ def test_a_backup_longer_than_the_brokers_patience_is_taken_once(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon, notes_are_written(shop) as release:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon, notes_are_written(shop) as release:
         platform.send(message)
         event = platform.await_event(id_of(message), "backup.started")
         until(lambda: _seconds_told(platform, event) > 2 * HELD_S, "a time longer than consumer_timeout")
@@ -87,9 +85,7 @@ def test_the_broker_dies_and_comes_back_during_a_backup(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, fragile_broker: PrivateRabbitMQ
 ) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon:
         with notes_are_written(shop) as release:
             platform.send(message)
             platform.await_event(id_of(message), "backup.started")
@@ -109,9 +105,7 @@ def test_a_command_sent_while_the_agent_is_away_is_carried_out_when_it_is_back(
     agent: ConfinedAgent, platform: Platform, fragile_broker: PrivateRabbitMQ
 ) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon:
         daemon.kill()
     platform.send(message)
     fragile_broker.settle()
@@ -127,9 +121,7 @@ def test_a_line_that_is_cut_again_and_again(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, proxy: TcpProxy
 ) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon, notes_are_written(shop) as release:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform), notes_are_written(shop) as release:
         platform.send(message)
         for _ in range(3):
             before = len(platform.heartbeats())
@@ -144,9 +136,7 @@ def test_a_broker_whose_disk_is_full(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, fragile_broker: PrivateRabbitMQ
 ) -> None:
     message = create(agent)
-    with Daemon(agent) as daemon, notes_are_written(shop) as release:
-        daemon.await_ready()
-        platform.await_queue()
+    with at_work(agent, platform) as daemon, notes_are_written(shop) as release:
         platform.send(message)
         platform.await_event(id_of(message), "backup.started")
         with fragile_broker.without_room():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent import checksums
-from tests.daemon import Daemon, Platform, cancel, create, daemon_agent
+from tests.daemon import Daemon, Platform, at_work, cancel, create, daemon_agent
 from tests.e2e.judging import broken_tables, serving
 from tests.faults.agents import ConfinedAgent
 from tests.faults.killpoint import FAILING, POINTS, RECOVERING
@@ -177,9 +177,7 @@ def test_killed_at_random_moments_no_command_is_lost_and_nothing_is_left(
 ) -> None:
     sent = []
     for moment in MOMENTS:
-        with Daemon(agent) as daemon:
-            daemon.await_ready()
-            platform.await_queue()
+        with at_work(agent, platform) as daemon:
             sent.append(create(agent))
             platform.send(sent[-1])
             with suppress(subprocess.TimeoutExpired):
