@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 import structlog
 import typer
@@ -19,6 +18,7 @@ from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase
 from backup_agent.instance.lock import InstanceLock, LockHolder
+from backup_agent.instance.process import this_process
 from backup_agent.journal.sqlite import SqliteJournal
 from tests.unit.journal.commands import BACKUP, INSTANCE, RECEIVED, add, event, new_job, put
 from tests.unit.operations.test_status import ERROR, body
@@ -67,13 +67,12 @@ def test_an_agent_that_was_never_used_says_so_and_nothing_is_made(config: Path) 
 
 def busy(config: Path) -> str:
     """A journal with a running, a waiting, a completed and a failed backup; the waiting one's id."""
-    process = psutil.Process()
     journal = journal_of(config)
     ended = [add(journal, EventType.STARTED) for _ in range(2)]
     put(journal, event(EventType.COMPLETED, 2, ended[0], body=body(percent=100)))
     put(journal, event(EventType.FAILED, 2, ended[1], body=body(error=ERROR)))
     with journal.transaction() as transaction:
-        transaction.add(new_job(owner=ProcessId(pid=process.pid, started=process.create_time())))
+        transaction.add(new_job(owner=this_process()))
         transaction.record(event(EventType.STARTED, 1))
     put(journal, event(EventType.PROGRESS, 2, phase=Phase.COPYING, body=body(percent=42)))
     waiting = add(journal)
@@ -134,7 +133,7 @@ def test_a_busy_agent_is_shown_as_json(config: Path) -> None:
 def test_an_interrupted_backup_is_named(config: Path) -> None:
     journal = journal_of(config)
     with journal.transaction() as transaction:
-        transaction.add(new_job(owner=ProcessId(pid=os.getpid(), started=1.0)))
+        transaction.add(new_job(owner=ProcessId(pid=os.getpid(), started="an earlier boot/1")))
     journal.close()
     printed = run(config)[1]
     assert "1 of them interrupted" in printed

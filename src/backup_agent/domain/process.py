@@ -7,5 +7,5 @@ from backup_agent.domain.frozen import Frozen
 
 class ProcessId(Frozen):
     pid: int
-    started: float
-    """Seconds since the epoch."""
+    started: str
+    """The boot, and the clock tick of it, in which the process began: no setting of the clock shifts that."""

@@ -40,8 +40,8 @@ class LockHolder(Frozen):
     """Who holds the lock, for whoever finds it held."""
 
     pid: int
-    process_started: float
-    """Seconds since the epoch: tells the process from a later one with the same pid."""
+    process_started: str
+    """Tells the process from a later one with the same pid."""
     command: str
     """What it does, as the operator knows it: `backup`, `restore`."""
     backup_id: BackupId | None

@@ -5,42 +5,42 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import psutil
 
 from backup_agent.domain.process import ProcessId
 
-_CLOCK_SLACK_SECONDS = 2.0
-"""A process' start time shifts a little when the clock is set."""
 _GONE_WITHIN = 10.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_START = 19
+"""Of the fields in /proc/PID/stat behind the name, which may hold anything: see proc_pid_stat(5), field 22."""
 
 
 @cache
 def this_process() -> ProcessId:
-    """Asked once, because a start time shifts with the clock."""
-    return ProcessId(pid=os.getpid(), started=psutil.Process().create_time())
+    found = process_id(os.getpid())
+    if found is None:
+        msg = "/proc does not show this process"
+        raise RuntimeError(msg)
+    return found
 
 
 def process_id(pid: int) -> ProcessId | None:
-    """None when there is none of that number (any more)."""
+    """None when there is none of that number (any more), or it has ended and is only not waited for yet."""
     try:
-        return ProcessId(pid=pid, started=psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:
+        return None
+    return ProcessId(pid=pid, started=f"{_boot()}/{fields[_START]}")
 
 
 def lives(process: ProcessId) -> bool:
-    """Whether that very process, not a later one with its number, is there; true when that can't be seen."""
-    try:
-        found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE:
-            return False
-        started = found.create_time()
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
-    return abs(started - process.started) < _CLOCK_SLACK_SECONDS
+    """Whether that very process, not a later one with its number, is there."""
+    return process_id(process.pid) == process
 
 
 def end(process: ProcessId) -> bool:
@@ -52,3 +52,8 @@ def end(process: ProcessId) -> bool:
         found.kill()
         found.wait(_GONE_WITHIN)
     return True
+
+
+@cache
+def _boot() -> str:
+    return _BOOT_ID.read_text("ascii").strip()

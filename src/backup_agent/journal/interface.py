@@ -138,6 +138,10 @@ class Transaction(Protocol):
         """Nobody carries the job out any more; it waits for somebody to begin again."""
         ...
 
+    def left_behind(self, backup_id: str, *, objects: bool) -> None:
+        """Notes whether objects of it are still in the store that should not be, also once it has ended."""
+        ...
+
     def engine_started(self, backup_id: str, engine: ProcessId) -> None: ...
 
     def cancel(self, backup_id: str) -> None:
@@ -171,6 +175,14 @@ class Journal(Protocol):
 
     def job(self, backup_id: str) -> Job | None: ...
 
+    def active(self) -> Sequence[Job]:
+        """As in a transaction, without one: cheap, and already history."""
+        ...
+
+    def unclean(self) -> Sequence[Job]:
+        """The jobs that have ended and have left objects in the store, the oldest first."""
+        ...
+
     def jobs(self, limit: int) -> Sequence[Job]:
         """The newest first."""
         ...
@@ -180,7 +192,7 @@ class Journal(Protocol):
         ...
 
     def forget_before(self, moment: datetime) -> int:
-        """Removes the jobs that ended before `moment` and have nothing in the outbox; how many.
+        """Removes the jobs that ended before `moment`, have nothing in the outbox and left nothing behind; how many.
 
         The backups that completed and failed last stay, for those who look.
         """

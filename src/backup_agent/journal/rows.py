@@ -85,5 +85,5 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else moment(text)
 
 
-def _process(pid: int | None, started: float | None) -> ProcessId | None:
+def _process(pid: int | None, started: str | None) -> ProcessId | None:
     return None if pid is None or started is None else ProcessId(pid=pid, started=started)

@@ -29,14 +29,15 @@ _TABLES = {
             received TEXT NOT NULL,
             expires TEXT,
             owner_pid INTEGER,
-            owner_started REAL,
+            owner_started TEXT,
             engine_pid INTEGER,
-            engine_started REAL,
+            engine_started TEXT,
             state TEXT NOT NULL,
             phase TEXT,
             attempts INTEGER NOT NULL,
             sequence INTEGER NOT NULL DEFAULT 0,
             cancelled INTEGER NOT NULL DEFAULT 0,
+            unclean INTEGER NOT NULL DEFAULT 0,
             begun TEXT,
             progress BLOB,
             last_type TEXT,
@@ -46,6 +47,7 @@ _TABLES = {
             ended TEXT
         ) STRICT""",
     "jobs_active": "CREATE INDEX jobs_active ON jobs (number) WHERE ended IS NULL",
+    "jobs_unclean": "CREATE INDEX jobs_unclean ON jobs (number) WHERE unclean",
     "jobs_ended": "CREATE INDEX jobs_ended ON jobs (state, ended)",
     "outbox": """
         CREATE TABLE outbox (

@@ -15,7 +15,7 @@ from backup_agent.journal import faults, rows, views
 from backup_agent.journal.connection import Connection, Pool, connect_writing
 from backup_agent.journal.file import JournalFile
 from backup_agent.journal.interface import Job, Outgoing, Snapshot
-from backup_agent.journal.transaction import SqliteTransaction, find
+from backup_agent.journal.transaction import SqliteTransaction, active, find, unclean
 
 
 def _now() -> datetime:
@@ -55,6 +55,14 @@ class SqliteJournal:
         with self._pool.connection() as connection:
             return find(connection, backup_id)
 
+    def active(self) -> Sequence[Job]:
+        with self._pool.connection() as connection:
+            return active(connection)
+
+    def unclean(self) -> Sequence[Job]:
+        with self._pool.connection() as connection:
+            return unclean(connection)
+
     def jobs(self, limit: int) -> Sequence[Job]:
         with self._pool.connection() as connection:
             return views.newest(connection, limit)
@@ -66,7 +74,7 @@ class SqliteJournal:
     def forget_before(self, moment: datetime) -> int:
         with self._writing() as connection:
             gone = connection.rows(
-                "DELETE FROM jobs WHERE ended < ? AND id NOT IN (SELECT backup_id FROM outbox)"  # noqa: S608 - ours
+                "DELETE FROM jobs WHERE ended < ? AND NOT unclean AND id NOT IN (SELECT backup_id FROM outbox)"  # noqa: S608 - ours
                 f" AND number NOT IN (SELECT * FROM ({views.LAST}) UNION ALL SELECT * FROM ({views.LAST}))"
                 " RETURNING number",
                 (rows.text(moment), State.COMPLETED.value, State.FAILED.value),

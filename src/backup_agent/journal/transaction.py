@@ -63,6 +63,9 @@ class SqliteTransaction:
             "owner_pid = NULL, owner_started = NULL, engine_pid = NULL, engine_started = NULL, progress = NULL",
         )
 
+    def left_behind(self, backup_id: str, *, objects: bool) -> None:
+        self._change(backup_id, "unclean = :unclean", unclean=int(objects))
+
     def cancel(self, backup_id: str) -> None:
         self._change(backup_id, "cancelled = 1")
 
@@ -151,6 +154,13 @@ def find(connection: Connection, backup_id: str) -> Job | None:
 
 def active(connection: Connection) -> Sequence[Job]:
     return connection.read(rows.job, f"SELECT {rows.JOB} FROM jobs WHERE ended IS NULL ORDER BY number")  # noqa: S608
+
+
+def unclean(connection: Connection) -> Sequence[Job]:
+    return connection.read(
+        rows.job,
+        f"SELECT {rows.JOB} FROM jobs WHERE unclean AND ended IS NOT NULL ORDER BY number",  # noqa: S608
+    )
 
 
 def _unknown(backup_id: str) -> ValueError:

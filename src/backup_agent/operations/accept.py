@@ -11,12 +11,13 @@ from datetime import datetime
 
 from backup_agent.domain.command import CancelBackup, CreateBackup
 from backup_agent.domain.state import TERMINAL, State
-from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, RejectedError
+from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, RejectedError
 from backup_agent.inbox.interface import Refused
 from backup_agent.inbox.wire import parse_command
 from backup_agent.journal.interface import Job, Journal, NewJob, Origin, Transaction
 from backup_agent.operations.admission import Policy, check_addressee
 from backup_agent.operations.clock import Clock, timestamp
+from backup_agent.operations.job import another_backup, cancelled, expired, is_orphan
 from backup_agent.operations.recording import InTransaction
 from backup_agent.operations.telling import Teller
 from backup_agent.report.interface import Reporter
@@ -67,7 +68,9 @@ class Acceptance:
             if known is not None:
                 _attach(transaction, known, command)
                 return
-            busy = next((job for job in transaction.active() if job.origin is Origin.QUEUE), None)
+            busy = next(
+                (job for job in transaction.active() if job.origin is Origin.QUEUE and not is_orphan(job)), None
+            )
             transaction.add(NewJob(command, Origin.QUEUE, now, expires))
             if expires is not None and expires <= now:
                 self._reject(command, events, expired(expires))
@@ -115,28 +118,6 @@ class Acceptance:
             state=job.state if job else State.NEW,
         )
         teller.failed(error)
-
-
-def expired(moment: datetime) -> RejectedError:
-    return RejectedError(
-        ErrorCode.COMMAND_EXPIRED,
-        f"the command expired at {timestamp(moment)}, before the backup could begin",
-        "Ask for a new backup; give commands more time, or find out what kept the agent from its queue.",
-    )
-
-
-def cancelled(backup_id: str) -> InterruptedByOperator:
-    return InterruptedByOperator(
-        ErrorCode.CANCELLED, f"backup {backup_id} was cancelled", "Ask for a new backup when it suits."
-    )
-
-
-def another_backup(known: Job) -> RejectedError:
-    return RejectedError(
-        ErrorCode.BACKUP_ID_IN_USE,
-        f"another backup {known.id} was asked for already: {known.command.backup.name!r}",
-        "Give the new backup an id of its own.",
-    )
 
 
 def _busy(other: Job) -> BusyError:

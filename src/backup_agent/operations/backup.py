@@ -100,7 +100,12 @@ def _make(
     teller.started()
     place = catalogue.place(request.instance_id, request.id)
     cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
-    with services.guard(cancellation) as unguarded, leaving_nothing_behind(cleaner, place):
+
+    def remains() -> None:
+        with services.journal.transaction() as transaction:
+            transaction.left_behind(request.id, objects=True)
+
+    with services.guard(cancellation) as unguarded, leaving_nothing_behind(cleaner, place, remains):
         if unguarded is not None:
             teller.warn(unguarded)
         taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)

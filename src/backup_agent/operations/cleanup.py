@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,11 +18,12 @@ _REMOVERS = 4
 
 
 @contextmanager
-def leaving_nothing_behind(store: Store, place: BackupPlace) -> Iterator[None]:
+def leaving_nothing_behind(store: Store, place: BackupPlace, on_remains: Callable[[], None]) -> Iterator[None]:
     """Removes every object of `place` when the block raises, and whatever a killed attempt left there before it begins.
 
     The caller holds the instance's lock, so that no live attempt can be met, and has found no manifest. A clean-up that
-    fails is logged, with where the rest is; the block's own error is the one that is raised.
+    fails is logged, with where the rest is, and `on_remains` is called; the block's own error is the one that is
+    raised.
     """
     _remove_leftovers(store, place)
     try:
@@ -37,8 +38,9 @@ def leaving_nothing_behind(store: Store, place: BackupPlace) -> Iterator[None]:
                 prefix=f"{store.url}/{place.prefix}",
                 code=error.code,
                 reason=error.message,
-                hint="They are no backup and never listed. Remove them when the store answers again.",
+                hint="They are removed before the next backup, or at the next start of the agent.",
             )
+            on_remains()
         raise
 
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from backup_agent.domain.command import CreateBackup
 from backup_agent.domain.state import TERMINAL, State
-from backup_agent.errors import BusyError, ErrorCode, RejectedError
+from backup_agent.errors import BusyError, ErrorCode, InterruptedByOperator, RejectedError
 from backup_agent.instance.process import lives, this_process
 from backup_agent.journal.interface import Job, NewJob, Origin
-from backup_agent.operations.accept import another_backup, expired
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.operations.recording import Recorder
 from backup_agent.operations.services import BackupServices
@@ -72,3 +71,30 @@ def _teller(
 ) -> Teller:
     recorder = Recorder(services.journal, services.clock, services.reporter)
     return Teller(command.backup, timestamp(created), recorder, services.clock, sequence=sequence, state=state)
+
+
+def is_orphan(job: Job) -> bool:
+    """Whether the process that carried the job out has died."""
+    return job.owner is not None and job.owner != this_process() and not lives(job.owner)
+
+
+def expired(moment: datetime) -> RejectedError:
+    return RejectedError(
+        ErrorCode.COMMAND_EXPIRED,
+        f"the command expired at {timestamp(moment)}, before the backup could begin",
+        "Ask for a new backup; give commands more time, or find out what kept the agent from its queue.",
+    )
+
+
+def cancelled(backup_id: str) -> InterruptedByOperator:
+    return InterruptedByOperator(
+        ErrorCode.CANCELLED, f"backup {backup_id} was cancelled", "Ask for a new backup when it suits."
+    )
+
+
+def another_backup(known: Job) -> RejectedError:
+    return RejectedError(
+        ErrorCode.BACKUP_ID_IN_USE,
+        f"another backup {known.id} was asked for already: {known.command.backup.name!r}",
+        "Give the new backup an id of its own.",
+    )

@@ -12,13 +12,13 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import State
-from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, MissingError
-from backup_agent.instance.process import end, lives, this_process
+from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, MissingError, StoreError
+from backup_agent.instance.process import end, lives
 from backup_agent.journal.interface import Job, Origin
-from backup_agent.operations.accept import cancelled
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.cleanup import remove_objects
 from backup_agent.operations.clock import timestamp
+from backup_agent.operations.job import cancelled, is_orphan
 from backup_agent.operations.recording import Recorder
 from backup_agent.operations.services import BackupServices, Retries
 from backup_agent.operations.telling import Teller, tell_completed
@@ -28,27 +28,34 @@ log = structlog.get_logger(__name__)
 
 
 def recover(services: BackupServices, cancellation: Cancellation) -> None:
-    """Raises what the store raises: then it is not known how the backup ended, and recovery has to come again.
+    """Raises what the store raises while it is not known how a backup ended: then recovery has to come again.
 
-    Idempotent: after a crash in the middle it does the rest.
+    Idempotent: after a crash in the middle it does the rest. Objects that an earlier clean-up could not remove are
+    removed too, where the store lets that be done now.
     """
-    orphaned = _orphaned(services)
-    if not orphaned:
+    orphans = [job for job in services.journal.active() if is_orphan(job)]
+    if orphans:
+        for job in orphans:
+            if job.engine is not None:
+                _end_engine(job.engine)
+        services.engine.tidy()
+        spool.tidy(services.spool)
+        for job in orphans:
+            _settle(job, services, cancellation)
+    for job in services.journal.unclean():
+        _clean(job, services, cancellation)
+
+
+def _clean(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
+    catalogue = Catalogue(services.connect_store(cancellation, 0), job.command.container or services.container)
+    try:
+        remove_objects(catalogue.store, catalogue.place(job.command.backup.instance_id, job.id))
+    except StoreError as error:
+        log.warning("objects of a failed backup still remain", backup_id=job.id, code=error.code, reason=error.message)
         return
-    for job in orphaned:
-        if job.engine is not None:
-            _end_engine(job.engine)
-    services.engine.tidy()
-    spool.tidy(services.spool)
-    for job in orphaned:
-        _settle(job, services, cancellation)
-
-
-def _orphaned(services: BackupServices) -> list[Job]:
     with services.journal.transaction() as transaction:
-        active = transaction.active()
-    ours = this_process()
-    return [job for job in active if job.owner is not None and job.owner != ours and not lives(job.owner)]
+        transaction.left_behind(job.id, objects=False)
+    log.info("objects of a failed backup are removed", backup_id=job.id)
 
 
 def _end_engine(engine: ProcessId) -> None:
@@ -81,12 +88,15 @@ def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> N
             tell_completed(teller, committed, catalogue)
             return
         remove_objects(catalogue.store, catalogue.place(request.instance_id, request.id))
-    if _is_taken_again(job, services.retries):
-        log.warning("a backup that was interrupted is taken again", backup_id=job.id, attempts=job.attempts)
-        with services.journal.transaction() as transaction:
+    with services.journal.transaction() as transaction:
+        now = transaction.job(job.id) or job  # it may have been cancelled since
+        again = _is_taken_again(now, services.retries)
+        if again:
             transaction.release(job.id)
-        return
-    teller.failed(cancelled(job.id) if job.cancelled else _interrupted(job))
+    if again:
+        log.warning("a backup that was interrupted is taken again", backup_id=job.id, attempts=job.attempts)
+    else:
+        teller.failed(cancelled(job.id) if now.cancelled else _interrupted(job))
 
 
 def _committed(job: Job, catalogue: Catalogue) -> SealedManifest | None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.domain.state import TERMINAL
 from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, JournalError
 from backup_agent.journal.interface import Job, Origin
-from backup_agent.operations.accept import cancelled
 from backup_agent.operations.backup import create_backup
-from backup_agent.operations.job import Asked
+from backup_agent.operations.job import Asked, cancelled, is_orphan
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.stream.memory import give_back_freed_memory
@@ -56,10 +57,12 @@ class Worker:
         self._running: _Running | None = None
         self._beaten = time.monotonic()
         self._forgotten = float("-inf")
+        self._recover_again = float("-inf")
+        self._pause = _BEAT
         self.looked = threading.Event()
         """Set when it is known what earlier processes have left, or why that can't be known yet."""
         self.recovered = threading.Event()
-        """Set when nothing of that is left."""
+        """Set when nothing of that is left, or another process is at work, and new commands may come."""
         self.trouble: str | None = None
         """What keeps it from recovering."""
 
@@ -82,8 +85,11 @@ class Worker:
         self._wake.set()
 
     def use(self, services: BackupServices) -> None:
-        """For all backups after the running one."""
-        self._next_services = services
+        """For all that comes after the running backup."""
+        with self._lock:
+            self._next_services = services
+            self._recover_again = float("-inf")
+        self._wake.set()
 
     def cancel(self, backup_id: str) -> None:
         """Ends that backup, if it is at work."""
@@ -93,12 +99,15 @@ class Worker:
             running.cancellation.cancel(cancelled(backup_id))
 
     def stop(self, *, cancel: bool) -> None:
-        """Begins nothing new; what waits is for the next start. `cancel` also ends the backup at work."""
+        """Begins nothing new; what waits is for the next start. `cancel` also ends the backup at work.
+
+        A recovery is ended in any case: the next start goes on with it.
+        """
         with self._lock:
             self._stopping = True
             running = self._running
         self._wake.set()
-        if cancel and running is not None:
+        if running is not None and (cancel or running.backup_id is None):
             running.cancellation.cancel(_stopped())
 
     def hurry(self) -> None:
@@ -110,35 +119,57 @@ class Worker:
 
     def run(self) -> None:
         """Raises JournalError, and what is a fault of this program."""
-        self._recover()
         while not self._stopping:
-            if self._next_services is not None:
-                self._services, self._next_services = self._next_services, None
-            job = self._next_job()
-            if job is not None:
+            self._adopt()
+            active = self._active()
+            if not self.recovered.is_set() or any(is_orphan(job) for job in active):
+                if not self._recover():
+                    self._rest(_BEAT)
+                    continue
+                active = self._active()
+            self.recovered.set()
+            self.looked.set()
+            waiting = (job for job in active if job.origin is Origin.QUEUE and job.owner is None)
+            if (job := next(waiting, None)) is not None:
                 self._carry_out(job)
             else:
                 self._idle()
 
-    def _recover(self) -> None:
-        pause = _BEAT
-        while not self._stopping:
-            self._beaten = time.monotonic()
-            try:
-                self._recover_once()
-            except JournalError:
-                raise
-            except BackupAgentError as error:
-                log.warning("can't recover yet", code=error.code, reason=error.message, hint=error.hint)
-                self.trouble = error.message
-                self.looked.set()
-                self._rest(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                self.trouble = None
-                self.recovered.set()
-                self.looked.set()
-                return
+    def _adopt(self) -> None:
+        with self._lock:
+            if self._next_services is not None:
+                self._services, self._next_services = self._next_services, None
+
+    def _active(self) -> Sequence[Job]:
+        self._beaten = time.monotonic()
+        self._wake.clear()
+        return self._services.journal.active()
+
+    def _recover(self) -> bool:
+        """Whether to go on: not while it is unknown how an interrupted backup ended."""
+        if time.monotonic() < self._recover_again:
+            return self.trouble is None
+        self.trouble = None
+        try:
+            self._recover_once()
+        except BusyError as error:
+            if self._pause == _BEAT:
+                log.info("what was interrupted is cleaned up when the instance is free", reason=error.message)
+            self._back_off()
+        except JournalError:
+            raise
+        except BackupAgentError as error:
+            log.warning("can't recover yet", code=error.code, reason=error.message, hint=error.hint)
+            self.trouble = error.message
+            self.looked.set()
+            self._back_off()
+        else:
+            self._pause = _BEAT
+        return self.trouble is None
+
+    def _back_off(self) -> None:
+        self._recover_again = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _recover_once(self) -> None:
         if (running := self._take(None)) is None:
@@ -146,8 +177,9 @@ class Worker:
         try:
             with self._services.lock("recovery", None, running.cancellation):
                 recover(self._services, running.cancellation)
-        except BusyError as error:
-            log.info("another process is at work, which will clean up before it begins", reason=error.message)
+        except InterruptedByOperator:
+            if not self._stopping:
+                raise
         finally:
             self._running = None
 
@@ -158,13 +190,6 @@ class Worker:
                 return None
             self._running = _Running(backup_id)
             return self._running
-
-    def _next_job(self) -> Job | None:
-        self._beaten = time.monotonic()
-        self._wake.clear()
-        with self._services.journal.transaction() as transaction:
-            waiting = (job for job in transaction.active() if job.origin is Origin.QUEUE and job.owner is None)
-            return next(waiting, None)
 
     def _carry_out(self, job: Job) -> None:
         if (running := self._take(job.id)) is None:
@@ -178,15 +203,27 @@ class Worker:
             log.info("the backup did not complete", backup_id=job.id, code=error.code)
         except Exception:
             log.exception("internal error", code=ErrorCode.INTERNAL, backup_id=job.id)
+            if self._is_open(job):  # nobody here could end it any more: the next start can
+                raise
         finally:
             self._running = None
             give_back_freed_memory()
 
+    def _is_open(self, job: Job) -> bool:
+        found = self._services.journal.job(job.id)
+        return found is not None and found.state not in TERMINAL
+
     def _idle(self) -> None:
         if time.monotonic() - self._forgotten > _FORGET_EVERY:
             self._forgotten = time.monotonic()
-            self._services.journal.forget_before(self._services.clock.now() - self._keep)
+            self._forget()
         self._rest(_LOOK_EVERY)
+
+    def _forget(self) -> None:
+        try:
+            self._services.journal.forget_before(self._services.clock.now() - self._keep)
+        except JournalError as error:  # a full disk, say: what has to be written will tell
+            log.warning("old jobs can't be forgotten", code=error.code, reason=error.message)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds

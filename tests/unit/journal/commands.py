@@ -15,8 +15,8 @@ from backup_agent.journal.sqlite import SqliteJournal
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
 BACKUP = "61f12fef-edb1-4561-8122-e7c00ef26a82"
 RECEIVED = datetime(2026, 3, 4, 5, 6, 7, 890000, tzinfo=UTC)
-OWNER = ProcessId(pid=4711, started=1764000000.25)
-ENGINE = ProcessId(pid=4712, started=1764000001.5)
+OWNER = ProcessId(pid=4711, started="boot/100")
+ENGINE = ProcessId(pid=4712, started="boot/101")
 _STATES = {
     EventType.ACCEPTED: State.NEW,
     EventType.REJECTED: State.FAILED,

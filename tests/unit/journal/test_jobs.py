@@ -65,7 +65,7 @@ def test_what_is_unknown_is_none(journal: SqliteJournal) -> None:
 
 
 def test_a_new_attempt_has_a_new_owner_and_no_engine_yet(journal: SqliteJournal) -> None:
-    second = ProcessId(pid=4800, started=1764000099.0)
+    second = ProcessId(pid=4800, started="boot/200")
     add(journal, EventType.ACCEPTED, backup_id=BACKUP)
     with journal.transaction() as transaction:
         transaction.begin(BACKUP, OWNER)

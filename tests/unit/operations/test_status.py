@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from backup_agent.domain.event import EventError, EventType
@@ -17,7 +16,7 @@ from backup_agent.domain.manifest import BackupType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase
 from backup_agent.errors import ErrorCode, JournalError
-from backup_agent.instance.process import lives
+from backup_agent.instance.process import lives, process_id, this_process
 from backup_agent.journal.reading import JournalReader
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.status import Sources, Status
@@ -33,8 +32,7 @@ def body(**data: object) -> bytes:
 
 
 def me() -> ProcessId:
-    process = psutil.Process()
-    return ProcessId(pid=process.pid, started=process.create_time())
+    return this_process()
 
 
 def status_of(path: Path, now: datetime | None = None) -> Status:
@@ -71,7 +69,8 @@ def test_a_running_backup_is_shown_with_its_progress_and_its_process(path: Path)
 
 def test_a_backup_whose_process_is_gone_is_shown_as_such(path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        owner = ProcessId(pid=process.pid, started=psutil.Process(process.pid).create_time())
+        owner = process_id(process.pid)
+        assert owner is not None
         assert lives(owner)
         process.communicate(b"\n")
     journal = SqliteJournal(path, outbox=True)
