@@ -37,11 +37,6 @@ class Notifier:
         address = environment.get("NOTIFY_SOCKET", "")
         return cls(address if address.startswith(("/", "@")) else None, _watchdog(environment))
 
-    @property
-    def heard(self) -> bool:
-        """Whether there is a systemd to tell."""
-        return self._address is not None
-
     def ready(self, status: str) -> None:
         """The service has started, or has ended what `reloading` began."""
         self._tell("READY=1", _status(status))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from backup_agent.instance.lock import InstanceLock, LockHolder
 from tests.agent import checksums
 from tests.daemon import Daemon, Platform, at_work, cancel, create, daemon_agent
 from tests.e2e.judging import broken_tables, serving
@@ -170,6 +172,28 @@ def test_an_interrupted_backup_is_taken_again_where_that_is_wanted_so_often(
             fourth.await_ready()
             assert fourth.stop().status == 0
     nothing_is_left(agent, shop, {id_of(lucky)})
+
+
+def test_an_interrupted_backup_does_not_block_the_queue_while_somebody_else_has_the_instance(
+    agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, tmp_path: Path
+) -> None:
+    interrupted, refused, following = create(agent), create(agent), create(agent)
+    with killed_at("tables are locked", agent, mark=tmp_path / "first") as first:
+        platform.await_queue()
+        platform.send(interrupted)
+        assert first.end().status == -9
+    lock = InstanceLock(agent.runtime_dir, agent.instance_id)
+    with ExitStack() as restoring:
+        restoring.enter_context(lock.acquire(LockHolder.here("restore", None, datetime.now(UTC))))
+        with at_work(agent, platform):
+            platform.send(refused)
+            assert platform.await_end(id_of(refused))["data"]["error"]["code"] == "instance_busy"
+            assert not platform.events(id_of(interrupted), "backup.failed")
+            restoring.close()
+            assert platform.await_end(id_of(interrupted))["data"]["error"]["code"] == "interrupted"
+            platform.send(following)
+            assert platform.await_end(id_of(following))["type"] == "backup.completed"
+    nothing_is_left(agent, shop, {id_of(following)})
 
 
 def test_killed_at_random_moments_no_command_is_lost_and_nothing_is_left(

@@ -100,10 +100,10 @@ def test_events_are_told_in_their_order_and_leave_the_outbox(
         outbox.add(b"%d" % number)
 
     made = publisher(rabbitmq, outbox)
-    assert made.depth == 200
+    assert outbox.depth() == 200
     with at_work(made):
         assert told(channel, 200) == [b"%d" % number for number in range(200)]
-        until(lambda: made.depth == 0, "the outbox is empty")
+        until(lambda: outbox.depth() == 0, "the outbox is empty")
 
 
 def test_a_new_event_is_told_at_once(rabbitmq: PrivateRabbitMQ, outbox: MemoryOutbox) -> None:

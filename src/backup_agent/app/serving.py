@@ -10,6 +10,7 @@ from pathlib import Path
 from backup_agent import __version__
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
+from backup_agent.broker.connection import check_settings
 from backup_agent.broker.probe import probe
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.broker.topology import for_commands, for_events
@@ -43,12 +44,20 @@ class Serving:
         self._journal = journal
         self._following = Following(LogReporter())
         services = self._services(config)
+        self._broker = broker_settings(config.broker)
         self._worker = Worker(services, keep=timedelta(days=config.journal.keep_days))
         self._parts = Parts(
-            services, _settings(config), self._inbox(config, services), self._publisher(config, services)
+            services,
+            _settings(config),
+            self._inbox(config, self._broker, services),
+            self._publisher(config, self._broker, services),
         )
         self.daemon = Daemon(
-            self._parts, self._worker, Notifier.of(os.environ), reload=self._reload, describe=self._following.describe
+            self._parts,
+            self._worker,
+            Notifier.of(os.environ),
+            reload=self._reload,
+            describe=lambda: self._following.describe(self._worker.running),
         )
 
     def _reload(self) -> Parts:
@@ -62,15 +71,19 @@ class Serving:
                 "Restart the agent: systemctl restart backup-agent.",
             )
         services = self._services(config)
-        same_inbox = all(_of(config, name) == _of(self._config, name) for name in ("broker", "instance"))
-        same_publisher = all(_of(config, name) == _of(self._config, name) for name in ("broker", "service", "spool"))
+        broker = broker_settings(config.broker)  # with what the files now hold, such as a new password
+        same_broker = broker == self._broker
+        same_inbox = same_broker and _of(config, "instance") == _of(self._config, "instance")
+        same_publisher = same_broker and all(
+            _of(config, name) == _of(self._config, name) for name in ("service", "spool")
+        )
         self._parts = Parts(
             services,
             _settings(config),
-            self._parts.inbox if same_inbox else self._inbox(config, services),
-            self._parts.publisher if same_publisher else self._publisher(config, services),
+            self._parts.inbox if same_inbox else self._inbox(config, broker, services),
+            self._parts.publisher if same_publisher else self._publisher(config, broker, services),
         )
-        self._config = config
+        self._config, self._broker = config, broker
         return self._parts
 
     def _services(self, config: Config) -> BackupServices:
@@ -86,7 +99,7 @@ class Serving:
             phase=running.phase if running is not None else None,
         )
 
-    def _inbox(self, config: Config, services: BackupServices) -> RabbitInbox:
+    def _inbox(self, config: Config, broker: BrokerSettings, services: BackupServices) -> RabbitInbox:
         accept = Acceptance(
             self._journal,
             services.policy,
@@ -95,9 +108,9 @@ class Serving:
             on_job=self._worker.wake,
             on_cancel=self._worker.cancel,
         )
-        return RabbitInbox(broker_settings(config.broker), config.instance.id, accept)
+        return RabbitInbox(broker, config.instance.id, accept)
 
-    def _publisher(self, config: Config, services: BackupServices) -> RabbitPublisher:
+    def _publisher(self, config: Config, broker: BrokerSettings, services: BackupServices) -> RabbitPublisher:
         clock, spool, instance_id = SystemClock(), services.spool.directory, config.instance.id
 
         def heartbeat() -> tuple[str, bytes]:
@@ -110,20 +123,18 @@ class Serving:
             )
             return heartbeat_routing_key(instance_id), body
 
-        return RabbitPublisher(
-            broker_settings(config.broker), self._journal, heartbeat, heartbeat_every=config.service.heartbeat_s
-        )
+        return RabbitPublisher(broker, self._journal, heartbeat, heartbeat_every=config.service.heartbeat_s)
 
 
 def broker_settings(broker: BrokerConfig) -> BrokerSettings:
-    """Raises ConfigError (`config_invalid`)."""
+    """Raises ConfigError (`config_invalid`), also for certificates that can't be used."""
     if not broker.urls:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID,
             "broker.urls is empty: there is no queue to take commands from",
             "Set broker.urls; without a broker, use `backup-agent run-once` and its timers.",
         )
-    return BrokerSettings(
+    settings = BrokerSettings(
         urls=broker.urls,
         user=broker.user,
         password=read_password(broker, "broker"),
@@ -137,6 +148,8 @@ def broker_settings(broker: BrokerConfig) -> BrokerSettings:
         reconnect_max=broker.reconnect_max_s,
         dead_letter_limit=broker.dead_letter_limit,
     )
+    check_settings(settings)
+    return settings
 
 
 def probe_broker(config: Config) -> str:

@@ -90,7 +90,7 @@ class GuardConfig(Section):
     """Asks systemd to refuse `systemctl stop` of the database, and a shutdown of the host, while a backup runs."""
 
     enabled: bool = False
-    """Needs `backup-agent-guard@INSTANCE_ID.path` to be enabled; see the README."""
+    """Needs `backup-agent-guard@INSTANCE_ID.path` to be enabled; see docs/systemd.md."""
     wait_s: Annotated[float, Field(ge=0, le=60)] = 5
     """How long to wait for the guard to stand; without it, the backup goes on with a warning."""
 

@@ -10,7 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Self
 
+from backup_agent import directories
 from backup_agent.errors import EngineError, ErrorCode
+
+_MODE = 0o700
 
 
 class WorkDir:
@@ -27,8 +30,8 @@ class WorkDir:
         try:
             if self.path.exists():
                 shutil.rmtree(self.path)
-            self.lsn.mkdir(mode=0o700, parents=True)
-            self.path.chmod(0o700)
+            directories.make(self.lsn, _MODE)
+            self.path.chmod(_MODE)
         except OSError as error:
             raise EngineError(
                 ErrorCode.ENGINE_FAILED,

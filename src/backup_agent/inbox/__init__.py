@@ -1,1 +1,1 @@
-"""Commands in: the wire format. What it does not do: carry them out."""
+"""Commands in: their wire format, and who brings them. What it does not do: carry them out."""

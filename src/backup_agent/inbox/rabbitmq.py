@@ -30,15 +30,15 @@ log = structlog.get_logger(__name__)
 KEPT_BYTES = 1 << 20
 """Of a dead letter's body; the rest is cut off."""
 _REASON_LIMIT = 2000
-_HOLD_S = 300.0
+_HOLD_S = 1500.0
 """How long a command that can't be taken over is kept before it is given back: each giving back counts against the
-queue's delivery limit, while one not acknowledged for 30 minutes closes the channel."""
+queue's delivery limit (20), while one not acknowledged for 30 minutes closes the channel."""
 
 
 class RabbitInbox:
     """`run` in a thread of its own; `accept` is called there. Everything else from any thread.
 
-    A command that `accept` can't take over now is tried again with back-off, and after five minutes given back to the
+    A command that `accept` can't take over now is tried again with back-off, and after 25 minutes given back to the
     queue, which delivers it again. A refused one goes to the dead letters, with the reason in its headers.
     """
 

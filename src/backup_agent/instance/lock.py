@@ -20,6 +20,7 @@ from typing import Self
 
 from pydantic import AwareDatetime, ValidationError
 
+from backup_agent import directories
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import BackupId, InstanceId
@@ -143,7 +144,7 @@ class InstanceLock:
         """Opens or makes the file. Refuses links: root would write where another user wants it to."""
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            self.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            directories.make(self.path.parent, DIRECTORY_MODE)
             try:
                 descriptor = os.open(self.path, flags)
             except FileNotFoundError:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from backup_agent import directories
 from backup_agent.errors import JournalError
 from backup_agent.journal import faults, schema
 from backup_agent.journal.connection import connect_writing
@@ -49,7 +50,7 @@ class JournalFile:
         if sqlite3.sqlite_version_info < schema.SQLITE:
             raise faults.outdated(path, sqlite3.sqlite_version, ".".join(map(str, schema.SQLITE)))
         try:
-            path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            directories.make(path.parent, DIRECTORY_MODE)
             with self._alone():
                 if not self._is_there():
                     self._make()

@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import structlog
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.domain import lineage, manifest, resource
+from backup_agent.domain import lineage, resource
 from backup_agent.domain.command import BackupRequest, CreateBackup
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import BackupType, EngineFacts, Manifest, Parent, SealedManifest
+from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.state import Phase
-from backup_agent.engine.interface import EngineVersion
 from backup_agent.errors import (
     BackupAgentError,
     ErrorCode,
     InstanceError,
+    InterruptedByOperator,
     MissingError,
     RejectedError,
     TakeAgainError,
 )
-from backup_agent.instance.interface import Facts
 from backup_agent.operations import admission
 from backup_agent.operations.attempt import Taken, take
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objects
-from backup_agent.operations.clock import timestamp
+from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
-from backup_agent.operations.job import Asked, begin, check_expiry
+from backup_agent.operations.job import Asked, begin, check_expiry, let_wait
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
 from backup_agent.operations.telling import Teller, tell_completed
 from backup_agent.storage.interface import Store
 from backup_agent.stream import spool
-from backup_agent.stream.spool import SpoolBounds
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What was known when the backup was let in."""
-
-    facts: Facts
-    engine: EngineVersion
-    parent: SealedManifest | None
-    room: SpoolBounds
 
 
 def create_backup(
@@ -75,6 +62,10 @@ def create_backup(
             sealed = _existing(request, catalogue)
             if sealed is None:
                 sealed = _make(request, catalogue, services, teller=teller, cancellation=cancellation, hurry=hurry)
+    except InterruptedByOperator as error:
+        if not let_wait(command, asked, services, teller, error):
+            teller.failed(error)
+        raise
     except BackupAgentError as error:
         teller.failed(error)
         raise
@@ -109,11 +100,11 @@ def _make(
         if unguarded is not None:
             teller.warn(unguarded)
         taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
-        described = _describe(request, teller.created, admitted, taken, services)
+        described = describe(request, teller.created, admitted, taken, services)
         teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
         confirm(catalogue, described, admitted.parent)
         cancellation.check()
-        return _commit(described, place, catalogue.store)
+        return commit(described, place, catalogue.store)
 
 
 def _catalogue(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> Catalogue:
@@ -223,48 +214,3 @@ def _take(
             "Take a full backup once the server has settled.",
         )
     return taken
-
-
-def _describe(
-    request: BackupRequest, started: str, admitted: Admitted, taken: Taken, services: BackupServices
-) -> Manifest:
-    facts, parent = admitted.facts, admitted.parent
-    return Manifest(
-        format=manifest.FORMAT,
-        agent_version=services.agent_version,
-        id=request.id,
-        name=request.name,
-        description=request.description,
-        instance_id=request.instance_id,
-        account_id=request.account_id,
-        type=BackupType.INCREMENTAL if parent else BackupType.FULL,
-        parent=Parent(id=parent.manifest.id, manifest_sha256=parent.checksum) if parent else None,
-        lineage=taken.lineage,
-        server_started=facts.started,
-        engine=EngineFacts(
-            name=admitted.engine.name,
-            version=admitted.engine.version,
-            server_version=facts.version,
-            datastore=facts.datastore,
-            data_at_rest_encryption=facts.data_at_rest_encryption,
-        ),
-        lsn=taken.report.lsn,
-        binlog=taken.report.binlog,
-        binlog_digest=taken.binlog_digest,
-        replication_source=taken.replication_source,
-        nontransactional_bytes=facts.nontransactional_bytes,
-        files=taken.files,
-        chunks=taken.uploaded.chunks,
-        totals=taken.uploaded.totals,
-        compression=services.stream.compression,
-        locks=taken.report.locks,
-        started=started,
-        finished=timestamp(services.clock.now()),
-    )
-
-
-def _commit(described: Manifest, place: BackupPlace, store: Store) -> SealedManifest:
-    """From here on the backup exists."""
-    data = manifest.encode(described)
-    store.put(place.manifest, data)
-    return SealedManifest(described, manifest.seal(data))

@@ -51,6 +51,17 @@ def check_expiry(asked: Asked, clock: Clock) -> None:
         raise expired(asked.expires)
 
 
+def let_wait(
+    command: CreateBackup, asked: Asked, services: BackupServices, teller: Teller, why: InterruptedByOperator
+) -> bool:
+    """Whether a stop of the agent came before the backup of a message was begun: it is then kept for the next start."""
+    if asked.origin is not Origin.QUEUE or teller.state is not State.NEW or why.code is not ErrorCode.INTERRUPTED:
+        return False
+    with services.journal.transaction() as transaction:
+        transaction.release(command.backup.id)
+    return True
+
+
 def _check_open(job: Job) -> None:
     if job.state in TERMINAL:
         raise RejectedError(

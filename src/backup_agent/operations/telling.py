@@ -40,7 +40,8 @@ class Teller:
         self._reporter = reporter
         self._clock = clock
         self._sequence = sequence
-        self._state = state
+        self.state = state
+        """What was told last."""
         self._began = clock.monotonic()
         self._last_progress = float("-inf")
         self._last_phase: Phase | None = None
@@ -51,7 +52,7 @@ class Teller:
 
     def started(self) -> None:
         """Also of a backup that is begun once more after a crash, which is BUILDING already."""
-        if self._state is not State.BUILDING:
+        if self.state is not State.BUILDING:
             self._go(State.BUILDING)
         self._began = self._clock.monotonic()
         self._publish(EventType.STARTED, phase=Phase.LOCKING)
@@ -75,14 +76,14 @@ class Teller:
 
     def completed(self, backup: dict[str, Any], raw_size: int, stored_size: int, lock: LockWindow) -> None:
         """Also of a backup that was found in the store, which nobody had noted to be BUILDING."""
-        if self._state is State.NEW:
+        if self.state is State.NEW:
             self.started()
         self._go(State.COMPLETED)
         self._publish(EventType.COMPLETED, bytes_read=raw_size, bytes_stored=stored_size, lock=lock, backup=backup)
 
     def failed(self, error: BackupAgentError) -> None:
         """Rejected when nothing was begun, FAILED otherwise."""
-        kind = EventType.REJECTED if self._state is State.NEW else EventType.FAILED
+        kind = EventType.REJECTED if self.state is State.NEW else EventType.FAILED
         self._go(State.FAILED)
         status = _UNPROCESSABLE if isinstance(error, RejectedError) else None
         what = EventError(code=error.code.value, message=error.message, hint=error.hint, status=status)
@@ -94,13 +95,13 @@ class Teller:
         return round(seconds * max(0, self.bytes_expected - bytes_read) / bytes_read)
 
     def _go(self, state: State) -> None:
-        check_transition(self._state, state)
-        self._state = state
+        check_transition(self.state, state)
+        self.state = state
 
     def _resource(self) -> dict[str, Any]:
         return resource.of_request(
             self._request,
-            self._state,
+            self.state,
             created=self.created.partition(".")[0],
             updated=timestamp(self._clock.now()).partition(".")[0],
         )
@@ -114,7 +115,7 @@ class Teller:
                 backup_id=self._request.id,
                 instance_id=self._request.instance_id,
                 sequence=self._sequence,
-                status=self._state,
+                status=self.state,
                 time=timestamp(self._clock.now()),
                 bytes_expected=self.bytes_expected,
                 **fields,

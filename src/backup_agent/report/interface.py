@@ -10,8 +10,8 @@ from backup_agent.domain.event import BackupEvent
 
 class Reporter(Protocol):
     def publish(self, event: BackupEvent) -> None:
-        """Takes the event over; returns soon and never raises for the receiver's sake. Called from the thread that
-        carries out the operation, in the order of the events' sequence numbers.
+        """Takes the event over; returns soon and never raises for the receiver's sake. Of one backup, called in the
+        order of its events' sequence numbers; of several, perhaps from several threads.
         """
         ...
 

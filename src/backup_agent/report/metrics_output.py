@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -40,27 +41,32 @@ class Metrics:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`live` may be left out by a process that only writes the file."""
+        self._writing = threading.Lock()
         self._lasting = _registry(AgentCollector(subject, journal, None, now))
         self._momentary = _registry(AgentCollector(subject, journal, live, now))
 
     def write_textfile(self, path: Path) -> None:
         """All at once: a reader sees the former content or the new one. Raises ConfigError (`metrics_unusable`)."""
-        draft = path.with_name(f"{path.name}.{os.getpid()}")  # node_exporter reads *.prom alone
         try:
-            try:
-                draft.write_bytes(generate_latest(self._lasting))
-                draft.chmod(_FILE_MODE)
-                draft.replace(path)
-            except OSError:
-                with suppress(FileNotFoundError):
-                    draft.unlink()
-                raise
+            with self._writing:
+                self._write(path)
         except OSError as error:
             raise ConfigError(
                 ErrorCode.METRICS_UNUSABLE,
                 f"the metrics can't be written to {path}: {error.strerror}",
                 "Let metrics.textfile name a file in a directory that the agent's user may write to.",
             ) from error
+
+    def _write(self, path: Path) -> None:
+        draft = path.with_name(f"{path.name}.{os.getpid()}")  # node_exporter reads *.prom alone
+        try:
+            draft.write_bytes(generate_latest(self._lasting))
+            draft.chmod(_FILE_MODE)
+            draft.replace(path)
+        except OSError:
+            with suppress(FileNotFoundError):
+                draft.unlink()
+            raise
 
     def serve(self, port: int) -> MetricsServer:
         """Answers on the loopback address from threads of its own, until it is closed; 0 chooses a free port.

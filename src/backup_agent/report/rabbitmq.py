@@ -74,11 +74,6 @@ class RabbitPublisher:
         """Why nothing is published; None when all is well."""
         return self._link.trouble or self._refusal
 
-    @property
-    def depth(self) -> int:
-        """Events in the outbox. Raises as the outbox does."""
-        return self._outbox.depth()
-
     def run(self) -> None:
         """Until stopped."""
         watch = threading.Thread(target=self._watch, name="outbox-watch")
@@ -117,6 +112,9 @@ class RabbitPublisher:
                 self._flush()
             except BackupAgentError as error:
                 self._outbox_failed(error)
+                self._ended.wait(_LOOK_EVERY)
+            except Exception:
+                log.exception("a fault while looking for events")
                 self._ended.wait(_LOOK_EVERY)
             self._link.post(self._publish_next)
 

@@ -30,7 +30,7 @@ _LOOK_EVERY = 1.0
 """Seconds between two looks at the threads, and two signs of life for the watchdog."""
 _FLUSH_SECONDS = 5.0
 """How long the last events may take to be told when the agent stops; what is left is told at the next start."""
-_STILL_STOPPING = 60.0
+_STILL_AT_IT = 60.0
 """Seconds that systemd is asked for, again and again, as long as a backup is being finished or cleaned up."""
 _GIVE_UP_AFTER = 10.0
 """Seconds for a hurried worker to end."""
@@ -120,8 +120,9 @@ class Daemon:
         self._start("publisher", self._parts.publisher.run)
         self._start("worker", self._worker.run)
         try:
-            self._await(self._worker.looked)
-            self._systemd.ready(self._status())
+            self._await(self._worker.looked, starting=True)
+            if not self._is_to_end():
+                self._systemd.ready(self._status())
             self._await(self._worker.recovered)
             if not self._is_to_end():
                 self._start("inbox", self._parts.inbox.run)
@@ -136,9 +137,11 @@ class Daemon:
     def _is_to_end(self) -> bool:
         return self._stops > 0 or self._failure is not None
 
-    def _await(self, event: threading.Event) -> None:
+    def _await(self, event: threading.Event, *, starting: bool = False) -> None:
         while not event.is_set() and not self._is_to_end():
             self._look()
+            if starting and self._all_alive():  # an interrupted backup may have left many objects to remove
+                self._systemd.needs_longer(_STILL_AT_IT)
 
     def _look(self) -> None:
         """Waits a moment, and looks after everything once."""
@@ -237,7 +240,7 @@ class Daemon:
             self._tell_status(f"stopping: {self._describe()}")
             self._systemd.alive()
             if self._all_alive():
-                self._systemd.needs_longer(_STILL_STOPPING)
+                self._systemd.needs_longer(_STILL_AT_IT)
             if self._stops > urgency and not cancel:
                 urgency, cancel = self._stops, True
                 self._worker.stop(cancel=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backup_agent.domain.event import BackupEvent
+from backup_agent.domain.event import BackupEvent, EventType
 from backup_agent.domain.state import TERMINAL
 from backup_agent.report.interface import Reporter
 
@@ -15,8 +15,14 @@ class Following:
         self._last: BackupEvent | None = None
 
     def publish(self, event: BackupEvent) -> None:
-        self._last = event
+        if event.type is not EventType.WARNING and not self._is_of_another(event):
+            self._last = event
         self._also.publish(event)
+
+    def _is_of_another(self, event: BackupEvent) -> bool:
+        """A command that was refused says nothing of the backup at work."""
+        running = self.running
+        return running is not None and event.backup_id != running.backup_id and event.status in TERMINAL
 
     @property
     def running(self) -> BackupEvent | None:
@@ -24,10 +30,11 @@ class Following:
         last = self._last
         return last if last is not None and last.status not in TERMINAL else None
 
-    def describe(self) -> str:
+    def describe(self, at_work: str | None) -> str:
+        """`at_work` is the id of the backup that the worker has in hand, told of or not."""
         event = self.running
         if event is None:
-            return "idle"
+            return "idle" if at_work is None else f"backup {at_work}: asked for"
         phase = event.phase.value if event.phase is not None else event.status.value
         percent = f", {event.percent}%" if event.bytes_expected else ""
         return f"backup {event.backup_id}: {phase}{percent}"

@@ -40,9 +40,9 @@ class RetryingStore:
     tries once. A try that is under way is not interrupted: the store's own time-outs bound it. The waits grow from
     0.1 s to 10 s, each shortened at random by up to a half.
 
-    Cancelling ends a wait at once and raises the reason; the first try is made nevertheless, so that what cleans up
-    after a cancellation can still delete (give it a store of its own when it shall also try again). A listing goes on
-    after the last entry it handed out, and each step of it has its own time. `on_retry` is called in the thread that
+    Cancelling ends a wait at once and raises the reason, and no further try is made: what cleans up after a
+    cancellation needs a store with a cancellation of its own. A listing goes on after the last entry it handed out, and
+    each step of it has its own time. `on_retry` is called in the thread that
     waits.
     """
 

@@ -19,6 +19,7 @@ from typing import Self
 
 import structlog
 
+from backup_agent import directories
 from backup_agent.errors import ErrorCode, InstanceError
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ _FLOOR = 5 * _GIB
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the free space."""
 _PIECE = 1 << 20
+_MODE = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def bounds(settings: SpoolSettings, datadir: Path, nontransactional: int) -> Spo
     """
     directory = settings.directory
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directories.make(directory, _MODE)
         shared = directory.stat().st_dev == datadir.stat().st_dev
         disk = shutil.disk_usage(directory)
     except OSError as error:
@@ -152,8 +154,8 @@ class Spool:
         try:
             if self._directory.exists():
                 shutil.rmtree(self._directory)
-            self._directory.mkdir(mode=0o700, parents=True)
-            self._directory.chmod(0o700)
+            directories.make(self._directory, _MODE)
+            self._directory.chmod(_MODE)
         except OSError as error:
             raise _unusable(self._directory, error) from error
         return self
