@@ -204,7 +204,9 @@ def test_random_flips_in_chunks_are_noticed_by_whatever_reads_the_stream(backups
             place = catalogue.place(backups.agent.instance_id, path.parent.name)
             given_out: list[bytes] = []
             with pytest.raises(IntegrityError) as caught:
-                given_out.extend(read_stream(catalogue.store, place, backups.read(path.parent.name), services.stream))
+                given_out.extend(
+                    map(bytes, read_stream(catalogue.store, place, backups.read(path.parent.name), services.stream))
+                )
             assert caught.value.code is ErrorCode.CHUNK_CORRUPT
             assert len(given_out) == int(path.stem.removeprefix("chunk-"))
             flip(path, position, mask)

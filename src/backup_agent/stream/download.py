@@ -6,6 +6,8 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
 
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Chunk, Manifest
@@ -15,8 +17,8 @@ from backup_agent.stream.seal import unseal
 from backup_agent.stream.settings import StreamSettings
 
 
-def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: StreamSettings) -> Iterator[bytes]:
-    """The raw stream, chunk by chunk.
+def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: StreamSettings) -> Iterator[memoryview]:
+    """The raw stream, chunk by chunk; each is good until the next one is asked for.
 
     Each chunk is verified (size, SHA-256 of the stored bytes, decompression, raw size) before it is given out; the
     SHA-256 of the whole is checked after the last one, so what was made of the chunks may be used only when this ends
@@ -27,15 +29,19 @@ def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: 
     in_use = max(chunk.raw_size for chunk in manifest.chunks)
     ahead = max(1, min(settings.transfers, (settings.memory - in_use) // max(1, largest)))
     pool = ThreadPoolExecutor(ahead, "fetch")
-    waiting: deque[Future[bytes]] = deque()
+    buffers = _Buffers(in_use)
+    waiting: deque[Future[_Fetched]] = deque()
     numbers = iter(range(len(manifest.chunks)))
     try:
-        for number in numbers:
-            waiting.append(pool.submit(_fetch, store, place, manifest, number))
-            if len(waiting) >= ahead:
-                yield _checked(digest, waiting.popleft().result())
-        while waiting:
-            yield _checked(digest, waiting.popleft().result())
+        while True:
+            for number in islice(numbers, ahead - len(waiting)):
+                waiting.append(pool.submit(_fetch, store, place, manifest, number, buffers))
+            if not waiting:
+                break
+            fetched = waiting.popleft().result()
+            digest.update(fetched.raw)
+            yield fetched.raw
+            buffers.give_back(fetched.buffer)
     finally:
         pool.shutdown(cancel_futures=True)
     if digest.hexdigest() != manifest.totals.raw_sha256:
@@ -46,12 +52,30 @@ def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: 
         )
 
 
-def _checked(digest: hashlib._Hash, raw: bytes) -> bytes:
-    digest.update(raw)
-    return raw
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    raw: memoryview
+    buffer: bytearray
 
 
-def _fetch(store: Store, place: BackupPlace, manifest: Manifest, number: int) -> bytes:
+class _Buffers:
+    """Used again and again; as many as there are chunks at a time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free: deque[bytearray] = deque()
+
+    def take(self) -> bytearray:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return bytearray(self._size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        self._free.append(buffer)
+
+
+def _fetch(store: Store, place: BackupPlace, manifest: Manifest, number: int, buffers: _Buffers) -> _Fetched:
     entry: Chunk = manifest.chunks[number]
     key = place.chunk(number, manifest.chunk_suffix)
     try:
@@ -62,4 +86,5 @@ def _fetch(store: Store, place: BackupPlace, manifest: Manifest, number: int) ->
             f"{key} is not in the store",
             "The store lost it. Restore another backup, and check the store.",
         ) from error
-    return unseal(data, entry, manifest.compression.algorithm, key)
+    buffer = buffers.take()
+    return _Fetched(unseal(data, entry, manifest.compression.algorithm, key, buffer), buffer)

@@ -50,26 +50,36 @@ def _compressor(compression: Compression) -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=compression.level, write_checksum=True, write_content_size=True)
 
 
-def unseal(data: bytes, entry: Chunk, algorithm: str, key: str) -> bytes:
-    """The raw bytes. Raises IntegrityError (`chunk_corrupt`) unless `data` is exactly what the manifest lists.
+def unseal(data: bytes, entry: Chunk, algorithm: str, key: str, buffer: bytearray) -> memoryview:
+    """The raw bytes, in `buffer` (at least `raw_size` long) where they had to be decompressed: a fresh one for each
+    chunk costs as much as the decompression, for its pages.
 
-    The digest is compared before the bytes reach the decompressor.
+    The digest is compared before the bytes reach the decompressor. Raises IntegrityError (`chunk_corrupt`) unless
+    `data` is exactly what the manifest lists.
     """
     if len(data) != entry.stored_size:
         raise corrupt(key, f"it has another size than the {entry.stored_size} bytes it was stored with")
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise corrupt(key, "its SHA-256 differs from the manifest's")
-    raw = data if algorithm == "none" else _decompress(data, entry, key)
-    if len(raw) != entry.raw_size:
-        raise corrupt(key, f"it holds {len(raw)} bytes instead of {entry.raw_size}")
+    raw = memoryview(data) if algorithm == "none" else _decompress(data, entry, key, buffer)
+    if raw.nbytes != entry.raw_size:
+        raise corrupt(key, f"it holds {raw.nbytes} bytes instead of {entry.raw_size}")
     return raw
 
 
-def _decompress(data: bytes, entry: Chunk, key: str) -> bytes:
+def _decompress(data: bytes, entry: Chunk, key: str, buffer: bytearray) -> memoryview:
+    whole = memoryview(buffer)[: entry.raw_size]
+    filled = 0
     try:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=entry.raw_size, allow_extra_data=False)
+        reader = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+        while filled < whole.nbytes and (size := reader.readinto(whole[filled:])):
+            filled += size
+        beyond = reader.read(1)
     except zstandard.ZstdError as error:
         raise corrupt(key, f"it can't be decompressed ({error})") from error
+    if beyond:
+        raise corrupt(key, f"it holds more than {entry.raw_size} bytes")
+    return whole[:filled]
 
 
 def corrupt(key: str, why: str) -> IntegrityError:

@@ -89,7 +89,7 @@ def test_what_was_uploaded_is_downloaded(store: LocalStore, size: int, compressi
 
     uploaded = upload(store, raw, settings)
 
-    assert b"".join(read_stream(store, PLACE, manifest(uploaded, compression), settings)) == raw
+    assert b"".join(map(bytes, read_stream(store, PLACE, manifest(uploaded, compression), settings))) == raw
     assert uploaded.totals.raw_sha256 == hashlib.sha256(raw).hexdigest()
     assert sum(stored.size for stored in store.list(PLACE.prefix)) == uploaded.totals.stored_size
 
@@ -217,7 +217,7 @@ def consume(store: Store, manifest: Manifest) -> list[bytes]:
     """What a reader was given before the error."""
     given: list[bytes] = []
     with pytest.raises(IntegrityError) as caught:
-        given.extend(read_stream(store, PLACE, manifest, SETTINGS))
+        given.extend(map(bytes, read_stream(store, PLACE, manifest, SETTINGS)))
     assert caught.value.code in (ErrorCode.CHUNK_CORRUPT, ErrorCode.CHUNK_MISSING)
     return given
 

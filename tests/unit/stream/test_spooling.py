@@ -102,7 +102,7 @@ def running(store: Gated, spool: Spool, *, locked: bool) -> Iterator[tuple[Uploa
 
 def stored(store: Gated, uploaded: Uploaded) -> bytes:
     described = manifest_of(PLACE, chunks=uploaded.chunks, totals=uploaded.totals)
-    return b"".join(read_stream(store, PLACE, described, SETTINGS))
+    return b"".join(map(bytes, read_stream(store, PLACE, described, SETTINGS)))
 
 
 @pytest.mark.parametrize("locked", [True, False])
