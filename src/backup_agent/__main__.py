@@ -1,6 +1,18 @@
-"""`python -m backup_agent` is `backup-agent`."""
+"""The program: `backup-agent`, and `python -m backup_agent`."""
 
-from backup_agent.cli import main
+import signal
+
+
+def main() -> None:
+    """A Ctrl-C that comes while the rest is imported, which takes a second on a busy host, ends the process without a
+    traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from backup_agent.cli import main as commands  # noqa: PLC0415 - see above
+
+    commands()
+
 
 if __name__ == "__main__":
     main()

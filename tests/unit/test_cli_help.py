@@ -10,8 +10,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from backup_agent import __version__
 from backup_agent.cli import app
+from backup_agent.version import __version__
 
 COMMANDS = ["run", "run-once", "status", "list", "show", "restore", "config check"]
 

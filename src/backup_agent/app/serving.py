@@ -7,7 +7,6 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from backup_agent import __version__
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
 from backup_agent.broker.connection import check_settings
@@ -30,6 +29,7 @@ from backup_agent.service.daemon import Daemon, Parts, Settings
 from backup_agent.service.following import Following
 from backup_agent.service.worker import Worker
 from backup_agent.systemd import Notifier
+from backup_agent.version import __version__
 
 _FIXED = ("instance.id", "journal", "metrics", "log")
 

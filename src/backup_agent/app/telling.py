@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backup_agent import __version__
 from backup_agent.config.file import Config
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.report.interface import Reporter
@@ -12,6 +11,7 @@ from backup_agent.report.metrics import Live, Subject
 from backup_agent.report.metrics_output import Metrics
 from backup_agent.report.several import Several
 from backup_agent.report.textfile import MetricsFile
+from backup_agent.version import __version__
 
 
 def metrics(config: Config, journal: SqliteJournal, live: Callable[[], Live] | None = None) -> Metrics:

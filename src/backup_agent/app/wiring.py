@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
-from backup_agent import __version__
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
@@ -33,6 +32,7 @@ from backup_agent.operations.services import BackupServices, Retries, Services
 from backup_agent.report.interface import Reporter
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import SpoolSettings
+from backup_agent.version import __version__
 
 MIB = 1 << 20
 _DIALECTS = {"mariadb-backup": MARIADB_BACKUP, "xtrabackup": XTRABACKUP}

@@ -12,10 +12,10 @@ import ssl
 import pika
 from pika.adapters.utils.connection_workflow import AbstractAMQPConnectionWorkflow
 
-from backup_agent import __version__
 from backup_agent.broker.endpoint import Endpoint, endpoints
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.errors import BrokerError, ConfigError, ErrorCode
+from backup_agent.version import __version__
 
 _SILENT = logging.CRITICAL + 1
 

@@ -6,7 +6,6 @@ import signal
 
 import typer
 
-from backup_agent import __version__
 from backup_agent.cli.config_check import config_check
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.restore import restore
@@ -16,6 +15,7 @@ from backup_agent.cli.show import show
 from backup_agent.cli.signals import SIGNALS
 from backup_agent.cli.status import status
 from backup_agent.stream.memory import return_freed_memory
+from backup_agent.version import __version__
 
 app = typer.Typer(
     name="backup-agent",

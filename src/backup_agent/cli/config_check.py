@@ -6,7 +6,6 @@ from contextlib import closing
 
 import typer
 
-from backup_agent.app.serving import probe_broker
 from backup_agent.app.wiring import journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_json
@@ -33,7 +32,7 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
             typer.echo(f"ok      config    {config}")
         more = {"journal": lambda: _probe_journal(state.config)}
         if state.config.broker.urls:
-            more["broker"] = lambda: probe_broker(state.config)
+            more["broker"] = lambda: _probe_broker(state.config)
         for finding in check(wire(state.config, LogReporter()), state.cancellation, more):
             state.cancellation.check()
             findings.append(finding)
@@ -59,6 +58,12 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         failed = [finding.error for finding in findings if finding.error]
         if failed:
             raise typer.Exit(failed[0].exit_status)
+
+
+def _probe_broker(config: Config) -> str:
+    from backup_agent.app.serving import probe_broker  # noqa: PLC0415 - with a library that others need not load
+
+    return probe_broker(config)
 
 
 def _probe_journal(config: Config) -> str:
