@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 _HELD_S = 5.0
 """A connection lost sooner was none: the next pause is longer than the one before it."""
-_BEAT_EVERY = 0.5
+_BEAT_EVERY = 1.0
 
 
 class Link:

@@ -24,7 +24,7 @@ from backup_agent.errors import BrokerError
 
 log = structlog.get_logger(__name__)
 
-_BEAT_EVERY = 0.5
+_BEAT_EVERY = 1.0
 _ABANDON_S = 0.1
 _GIVE_UP_AGAIN_S = 0.05
 _GOODBYE_S = 0.4
