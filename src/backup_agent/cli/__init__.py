@@ -53,13 +53,9 @@ app.add_typer(config, name="config")
 
 
 def main() -> None:
-    """The console script.
-
-    A signal that comes before a command heeds it ends the process, without a traceback; one that comes when all is done
-    does not change the exit status any more.
+    """Carries out a command line. A signal that comes when all is done does not change the exit status any more; those
+    that come before a command heeds them are `__main__`'s business.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     return_freed_memory()
     try:
         app()

@@ -29,7 +29,7 @@ from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objec
 from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
-from backup_agent.operations.job import Asked, begin, check_expiry, let_wait
+from backup_agent.operations.job import Asked, begin, catalogue_of, check_expiry, let_wait
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
 from backup_agent.operations.telling import Teller, tell_completed
@@ -57,7 +57,7 @@ def create_backup(
         check_expiry(asked, services.clock)
         with services.lock("backup", request.id, cancellation):
             recover(services, cancellation)
-            catalogue = _catalogue(command, services, cancellation)
+            catalogue = catalogue_of(command, services, cancellation)
             catalogue.store.prepare(catalogue.container)
             sealed = _existing(request, catalogue)
             if sealed is None:
@@ -107,12 +107,8 @@ def _make(
         return commit(described, place, catalogue.store)
 
 
-def _catalogue(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> Catalogue:
-    return Catalogue(services.connect_store(cancellation, None), command.container or services.container)
-
-
 def _completed_before(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> dict[str, Any]:
-    catalogue = _catalogue(command, services, cancellation)
+    catalogue = catalogue_of(command, services, cancellation)
     sealed = _existing(command.backup, catalogue)
     if sealed is None:
         raise RejectedError(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from backup_agent.cancellation import Cancellation
 from backup_agent.domain.command import CreateBackup
 from backup_agent.domain.state import TERMINAL, State
 from backup_agent.errors import BusyError, ErrorCode, InterruptedByOperator, RejectedError
 from backup_agent.instance.process import lives, this_process
 from backup_agent.journal.interface import Job, NewJob, Origin
+from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.operations.recording import Recorder
 from backup_agent.operations.services import BackupServices
@@ -42,7 +44,7 @@ def begin(command: CreateBackup, asked: Asked, services: BackupServices) -> Tell
             return None
         _check_open(job)
         transaction.begin(job.id, ours)
-        return _teller(command, services, created=job.received, sequence=job.sequence, state=job.state)
+        return go_on_telling(job, services)
 
 
 def check_expiry(asked: Asked, clock: Clock) -> None:
@@ -75,6 +77,19 @@ def _check_open(job: Job) -> None:
             f"instance is busy: backup {job.id} is being taken already, by pid {job.owner.pid}",
             "Wait for its end.",
         )
+
+
+def go_on_telling(job: Job, services: BackupServices) -> Teller:
+    """Who tells of a backup that others have told of before."""
+    return _teller(job.command, services, created=job.received, sequence=job.sequence, state=job.state)
+
+
+def catalogue_of(
+    command: CreateBackup, services: BackupServices, cancellation: Cancellation, give_up_after: float | None = None
+) -> Catalogue:
+    """Where the backup goes, or went; `give_up_after` as for `connect_store`."""
+    store = services.connect_store(cancellation, give_up_after)
+    return Catalogue(store, command.container or services.container)
 
 
 def _teller(

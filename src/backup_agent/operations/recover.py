@@ -17,11 +17,9 @@ from backup_agent.instance.process import end, lives
 from backup_agent.journal.interface import Job, Origin
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.cleanup import remove_objects
-from backup_agent.operations.clock import timestamp
-from backup_agent.operations.job import cancelled, is_orphan
-from backup_agent.operations.recording import Recorder
+from backup_agent.operations.job import cancelled, catalogue_of, go_on_telling, is_orphan
 from backup_agent.operations.services import BackupServices, Retries
-from backup_agent.operations.telling import Teller, tell_completed
+from backup_agent.operations.telling import tell_completed
 from backup_agent.stream import spool
 
 log = structlog.get_logger(__name__)
@@ -47,7 +45,7 @@ def recover(services: BackupServices, cancellation: Cancellation) -> None:
 
 
 def _clean(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
-    catalogue = Catalogue(services.connect_store(cancellation, 0), job.command.container or services.container)
+    catalogue = catalogue_of(job.command, services, cancellation, give_up_after=0)
     try:
         remove_objects(catalogue.store, catalogue.place(job.command.backup.instance_id, job.id))
     except StoreError as error:
@@ -73,16 +71,9 @@ def _end_engine(engine: ProcessId) -> None:
 
 def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
     request = job.command.backup
-    teller = Teller(
-        request,
-        timestamp(job.received),
-        Recorder(services.journal, services.clock, services.reporter),
-        services.clock,
-        sequence=job.sequence,
-        state=job.state,
-    )
+    teller = go_on_telling(job, services)
     if job.state is not State.NEW:  # before, nothing is stored, and the store may never have been reached
-        catalogue = Catalogue(services.connect_store(cancellation, None), job.command.container or services.container)
+        catalogue = catalogue_of(job.command, services, cancellation)
         committed = _committed(job, catalogue)
         if committed is not None:
             tell_completed(teller, committed, catalogue)
