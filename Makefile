@@ -41,9 +41,10 @@ bench: packages $(READY)  ## compare with other tools: SIZE_MB=4096 ROUNDS=3 CON
 
 lock: setup  ## resolve the dependencies anew into requirements/
 	$(BIN)/python -m pip install -q uv
-	for name in run dev; do \
+	declare -A with=([run]= [api]='--extra api --extra postgresql' [dev]='--all-extras --group dev'); \
+	for name in run api dev; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	    $$([ $$name = dev ] && echo --group dev) pyproject.toml -o requirements/$$name.lock --upgrade; \
+	    $${with[$$name]} pyproject.toml -o requirements/$$name.lock --upgrade; \
 	done
 
 # Where `make install` puts things; a package sets DESTDIR, PREFIX=/usr and UNITDIR=/usr/lib/systemd/system.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: with no argument those of the demo, with `tests` those of the tests too.
 # No service is started: mariadb-server-core has the server's binary without its unit, and where the tests need the
-# plugins of mariadb-server, or RabbitMQ, those packages are kept from starting their own.
+# plugins of mariadb-server, RabbitMQ, PostgreSQL or Swift, those packages are kept from starting their own.
 set -euo pipefail
 
 declare -A package_of=(
@@ -30,6 +30,12 @@ if [ "${1:-}" = tests ]; then
   [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
   command -v systemd-nspawn > /dev/null || missing+=(systemd-container)
   command -v dbus-daemon > /dev/null || missing+=(dbus)
+  command -v age > /dev/null || missing+=(age)
+  command -v swift-proxy-server > /dev/null || missing+=(swift-proxy)
+  for part in account container object; do
+    command -v "swift-$part-server" > /dev/null || missing+=("swift-$part")
+  done
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null || missing+=(postgresql)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -57,9 +63,12 @@ if [ ! -e "$policy" ]; then
 fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-declare -A unit_of=([mariadb-server]=mariadb.service [rabbitmq-server]=rabbitmq-server.service)
-for package in "${!unit_of[@]}"; do
-  if [[ " ${missing[*]} " == *" $package "* ]] && [ -d /run/systemd/system ]; then
-    "${as_root[@]}" systemctl disable --quiet "${unit_of[$package]}"
-  fi
-done
+if [ -d /run/systemd/system ]; then
+  for package in "${missing[@]}"; do
+    [ "$package" != postgresql ] || package=postgresql-common
+    case $package in mariadb-server | rabbitmq-server | postgresql-common | swift-*)
+      mapfile -t units < <(dpkg -L "$package" | sed -nE 's#.*/systemd/system/([a-z-]+\.service)$#\1#p')
+      "${as_root[@]}" systemctl disable --quiet "${units[@]}"
+    esac
+  done
+fi
