@@ -89,6 +89,12 @@ class ErrorCode(StrEnum):
     STORE_FULL = "store_full", "The store has no room left, or a quota is reached."
     STORE_MISSING = "store_missing", "The container or bucket does not exist and may not be made."
     OBJECT_MISSING = "object_missing", "The store has no object of this name."
+    OBJECT_EXISTS = "object_exists", "The store holds another object under a name that is written once."
+    OBJECT_LOCKED = "object_locked", "The store keeps the object until its retention ends (Object Lock)."
+    OBJECT_ARCHIVED = (
+        "object_archived",
+        "The object lies in an archive and must be restored there before it can be read.",
+    )
     STORE_FAILED = "store_failed", "The store answered with an error that is none of the above."
 
     MANIFEST_CORRUPT = "manifest_corrupt", "A manifest is not the one that was written."
@@ -190,7 +196,14 @@ class MissingError(StoreError):
 
 
 class TransientStoreError(StoreError):
-    """The store failed in a way that may pass: time-outs, resets, 5xx, throttling, a body that did not arrive whole."""
+    """The store failed in a way that may pass: time-outs, resets, 5xx, throttling, a body that did not arrive whole.
+
+    `retry_after_s` is how long the store itself asked to be left alone, in seconds.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, hint: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(code, message, hint)
+        self.retry_after_s = retry_after_s
 
 
 class IntegrityError(BackupAgentError):

@@ -84,7 +84,7 @@ def test_a_read_only_file_system_is_reported_as_denied(store: LocalStore, root: 
 
     said = run("unshare", "--mount", "sh", "-c", script)
 
-    assert said.startswith("store_denied can't put file://")
+    assert said.startswith("store_denied can't prepare file://")
     assert "Read-only file system" in said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -62,6 +63,16 @@ def test_putting_the_same_again_is_harmless(store: Store) -> None:
     store.put(KEY, b"same")
 
     assert store.get(KEY, limit=PLENTY) == b"same"
+    assert keys(store, "") == [KEY]
+
+
+def test_a_digest_that_the_caller_knows_and_finality_change_nothing_of_a_first_put(store: Store) -> None:
+    body = b"a chunk" * 1000
+
+    store.put(KEY, body, sha256=hashlib.sha256(body).hexdigest(), once=True)
+    store.put(KEY, body, sha256=hashlib.sha256(body).hexdigest(), once=True)
+
+    assert store.get(KEY, limit=PLENTY) == body
     assert keys(store, "") == [KEY]
 
 

@@ -68,5 +68,6 @@ def describe(
 def commit(described: Manifest, place: BackupPlace, store: Store) -> SealedManifest:
     """From here on the backup exists."""
     data = manifest.encode(described)
-    store.put(place.manifest, data)
-    return SealedManifest(described, manifest.seal(data))
+    sealed = SealedManifest(described, manifest.seal(data))
+    store.put(place.manifest, data, sha256=sealed.checksum, once=True)
+    return sealed

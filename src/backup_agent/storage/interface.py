@@ -3,8 +3,8 @@
 A store keeps whole objects under keys such as `z_CLOUDDB_BACKUPS/<instance>/<backup>/chunk-00000000.zst`. All methods
 may be called from several threads at once. None of them retries: that is `storage.retry`'s work, which wraps a store
 and has the same interface. Errors are StoreError (permanent: `store_denied`, `store_full`, `store_missing`,
-`store_failed`), MissingError (`object_missing`) and TransientStoreError (`store_unreachable`, `upload_corrupt`); no
-foreign exception leaves a store.
+`store_failed`, `object_exists`, `object_locked`, `object_archived`), MissingError (`object_missing`) and
+TransientStoreError (`store_unreachable`, `upload_corrupt`); no foreign exception leaves a store.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ class Store(Protocol):
         """
         ...
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         """Stores `body` under `key`, whole or not at all: a reader never sees a part of it, also after a crash.
 
         Returns only when the store has confirmed that it holds these very bytes (by a digest it computed itself, or
-        by fsync). Putting the same bytes again is harmless.
+        by fsync). Putting the same bytes again is harmless. `sha256`, in hex, is the body's, for a caller who knows it:
+        it need not be computed again. A store may do without.
+
+        `once` says that the object is final. Where the store can tell, another body that lies there is left alone
+        (`object_exists`); what the store is configured to do to backups, such as retention, it does to these objects.
         """
         ...
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from backup_agent.errors import ErrorCode, MissingError, StoreError, TransientStoreError
 from backup_agent.storage.interface import StoredObject
 from backup_agent.storage.keys import check_key, check_parent, check_prefix, is_part
-from backup_agent.storage.leftovers import claim, sweep, temporary_name
-from backup_agent.storage.local_directories import Directories, sync_directory
+from backup_agent.storage.leftovers import sweep
+from backup_agent.storage.local_directories import Directories
 from backup_agent.storage.local_errors import translated
+from backup_agent.storage.local_files import holds, open_unfollowed, try_to_write, write
 
 _PUT_TRIES = 100  # a put tries again when its directory is removed under it; this often in a row is no coincidence
 _NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -55,18 +56,25 @@ class LocalStore:
             # Another process may remove it at once, because it is empty. A put makes it again.
             with contextlib.suppress(FileNotFoundError):
                 self._directories.make(directory)
+                try_to_write(directory)
                 self._directories.settle(directory)
             sweep(directory)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        del sha256  # fsync confirms
         check_key(key)
         target = self._root / key
         with translated("put", self._place(key)):
             for _ in range(_PUT_TRIES):
                 try:
                     self._directories.make(target.parent)
-                    _write(target, body)
+                    write(target, body, replace=not once)
                     self._directories.settle(target.parent)
+                except FileExistsError as error:
+                    if not holds(target, body):
+                        raise self._in_the_way(key) from error
+                    self._directories.settle(target.parent)
+                    return
                 except FileNotFoundError:
                     self._require_root()  # otherwise a delete removed the emptied directory: make it again
                 else:
@@ -81,7 +89,7 @@ class LocalStore:
         check_key(key)
         with translated("get", self._place(key)):
             try:
-                with open(self._root / key, "rb", opener=_open_unfollowed) as file:
+                with open(self._root / key, "rb", opener=open_unfollowed) as file:
                     status = os.fstat(file.fileno())
                     size = min(limit, status.st_size)
                     body = file.read(size) if stat.S_ISREG(status.st_mode) else None
@@ -153,30 +161,15 @@ class LocalStore:
             "Check the store's URL and the backup's id.",
         )
 
+    def _in_the_way(self, key: str) -> StoreError:
+        return StoreError(
+            ErrorCode.OBJECT_EXISTS,
+            f"can't put {self._place(key)}: something else lies there",
+            "Find out who put it there, and move it away; it was left as it is.",
+        )
+
     def _place(self, key: str) -> str:
         return f"{self.url}/{key}"
-
-
-def _open_unfollowed(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # opening a FIFO would wait for a writer
-
-
-def _write(target: Path, body: bytes | bytearray) -> None:
-    """Raises FileNotFoundError when the directory or the temporary file is removed meanwhile."""
-    temporary = temporary_name(target)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-            claim(descriptor)
-            file.write(body)
-            file.flush()
-            os.fsync(descriptor)
-            temporary.rename(target)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error says more, and a sweep removes the file later
-            temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(target.parent)
 
 
 def _names(directory: Path, start: str) -> list[str]:

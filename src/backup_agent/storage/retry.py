@@ -38,7 +38,8 @@ class RetryingStore:
 
     A request is given up when the next try would begin more than `give_up_after` seconds after the first one began; 0
     tries once. A try that is under way is not interrupted: the store's own time-outs bound it. The waits grow from
-    0.1 s to 10 s, each shortened at random by up to a half.
+    0.1 s to 10 s, each shortened at random by up to a half. A store that says how long it wants to be left alone
+    (`retry_after_s`) is left alone for so long, or, if that is longer than there is time, asked once more at the end.
 
     Cancelling ends a wait at once and raises the reason, and no further try is made: what cleans up after a
     cancellation needs a store with a cancellation of its own. A listing goes on after the last entry it handed out, and
@@ -71,8 +72,8 @@ class RetryingStore:
     def prepare(self, container: str) -> None:
         self._try("prepare", container, lambda: self._store.prepare(container))
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
-        self._try("put", key, lambda: self._store.put(key, body))
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        self._try("put", key, lambda: self._store.put(key, body, sha256=sha256, once=once))
 
     def get(self, key: str, *, limit: int) -> bytes:
         return self._try("get", key, lambda: self._store.get(key, limit=limit))
@@ -100,16 +101,19 @@ class RetryingStore:
 
         return Retrying(
             retry=retry_if_exception_type(TransientStoreError),
-            wait=self._wait_after,
+            wait=lambda state: self._wait_after(state, self._give_up_after - (self._clock() - began)),
             stop=is_over,
             before_sleep=announce,
             sleep=self._sleep,
             retry_error_callback=lambda state: self._give_up(state, self._clock() - began),
         )(request)
 
-    def _wait_after(self, state: RetryCallState) -> float:
+    def _wait_after(self, state: RetryCallState, left: float) -> float:
+        """`left` is how many seconds are left."""
         longest = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(state.attempt_number - 1, 10))
-        return longest * (1 - self._fraction() / 2)
+        wait = longest * (1 - self._fraction() / 2)
+        asked = _error_of(state).retry_after_s
+        return wait if asked is None else max(wait, min(asked, left))
 
     def _sleep(self, seconds: float) -> None:
         self._cancellation.wait(seconds)

@@ -61,7 +61,8 @@ class S3Store:
                 raise
             self._create_bucket()
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        del sha256, once
         check_key(key)
         md5 = md5_hex(body)
         with translated("put", self._place(key)):

@@ -67,9 +67,9 @@ class ThrottledStore:
     def prepare(self, container: str) -> None:
         self._store.prepare(container)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         self._await(len(body))
-        self._store.put(key, body)
+        self._store.put(key, body, sha256=sha256, once=once)
 
     def get(self, key: str, *, limit: int) -> bytes:
         body = self._store.get(key, limit=limit)

@@ -24,9 +24,9 @@ class Shipping:
     """The queue before the store, and what has arrived there. Safe from any thread."""
 
     def __init__(
-        self, put: Callable[[int, bytes | bytearray], None], memory: Budget, *, on_stored: Callable[[], None]
+        self, put: Callable[[int, bytes | bytearray, str], None], memory: Budget, *, on_stored: Callable[[], None]
     ) -> None:
-        """`put` stores a chunk by its number."""
+        """`put` stores a chunk, given its number, its bytes and their SHA-256."""
         self._put = put
         self._on_stored = on_stored
         self._memory = memory
@@ -61,7 +61,9 @@ class Shipping:
         if chunk is None:
             return False
         self._put(
-            chunk.number, _read_back(chunk.entry, chunk.held) if isinstance(chunk.held, SpoolFile) else chunk.held
+            chunk.number,
+            _read_back(chunk.entry, chunk.held) if isinstance(chunk.held, SpoolFile) else chunk.held,
+            chunk.entry.sha256,
         )
         with self._condition:
             self.entries[chunk.number] = chunk.entry

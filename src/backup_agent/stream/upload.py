@@ -62,7 +62,9 @@ class Upload:
         self._raw = RawBuffers(settings.raw_buffers, settings.chunk_size)
         self._memory = Budget(settings.sealed_memory)
         self._shipping = Shipping(
-            lambda number, data: store.put(place.chunk(number, suffix), data), self._memory, on_stored=self._one_done
+            lambda number, data, sha256: store.put(place.chunk(number, suffix), data, sha256=sha256, once=True),
+            self._memory,
+            on_stored=self._one_done,
         )
         self._sealing: Sealing | None = None
         self._intake: Intake | None = None

@@ -31,7 +31,8 @@ class ScriptedStore:
     def prepare(self, container: str) -> None:
         self._act(container)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        del sha256, once
         self._act(key)
         self.objects[key] = bytes(body)
 

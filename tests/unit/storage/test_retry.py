@@ -117,18 +117,16 @@ def test_it_gives_up_rather_than_begin_a_try_after_the_bound() -> None:
 
 def test_the_time_a_try_takes_counts() -> None:
     fake_time = FakeTime()
-    store = ScriptedStore("e" * 100)
-    again = retrying(store, fake_time, give_up_after=30)
-    original = store.put
 
-    def slow_put(key: str, body: bytes | bytearray) -> None:
-        fake_time.now += 20
-        original(key, body)
+    class SlowStore(ScriptedStore):
+        def _act(self, key: str) -> None:
+            fake_time.now += 20
+            super()._act(key)
 
-    store.put = slow_put  # type: ignore[method-assign]  # a slower store is all that is wanted
+    store = SlowStore("e" * 100)
 
     with pytest.raises(TransientStoreError):
-        again.put("k", b"x")
+        retrying(store, fake_time, give_up_after=30).put("k", b"x")
 
     assert store.tries == 2
 
@@ -237,3 +235,37 @@ def test_a_listing_that_stands_still_is_given_up_but_one_that_goes_on_is_not() -
 
 def test_it_says_where_the_wrapped_store_is() -> None:
     assert retrying(ScriptedStore(), FakeTime()).url == "scripted://store"
+
+
+class AskingStore(ScriptedStore):
+    """Fails in a way that may pass, and asks for so many seconds of rest."""
+
+    def __init__(self, *rests: float) -> None:
+        super().__init__()
+        self._rests = list(rests)
+
+    def _act(self, key: str) -> None:
+        super()._act(key)
+        if self._rests:
+            rest = self._rests.pop(0)
+            raise TransientStoreError(ErrorCode.STORE_UNREACHABLE, f"busy at {key}", "Wait.", retry_after_s=rest)
+
+
+def test_a_store_that_asks_for_rest_gets_it() -> None:
+    fake_time = FakeTime()
+
+    retrying(AskingStore(7, 0, 3), fake_time).put("k", b"x")
+
+    assert fake_time.waits == pytest.approx([7, 0.2, 3])
+
+
+def test_a_store_that_asks_for_more_rest_than_there_is_time_is_asked_once_more_at_the_end() -> None:
+    fake_time = FakeTime()
+    store = AskingStore(3600)
+
+    retrying(store, fake_time, give_up_after=60).put("k", b"x")
+
+    assert fake_time.waits == pytest.approx([60])
+    stubborn = AskingStore(3600, 3600, 3600)
+    with pytest.raises(TransientStoreError, match="gave up after 2 tries in 60"):
+        retrying(stubborn, FakeTime(), give_up_after=60).put("k", b"x")

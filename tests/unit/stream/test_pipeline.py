@@ -131,7 +131,7 @@ class Faulty:
     def prepare(self, container: str) -> None:
         self.inner.prepare(container)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         with self.lock:
             self.puts += 1
             number = self.puts
@@ -140,7 +140,7 @@ class Faulty:
         if number >= self.refuse_from:
             raise StoreError(ErrorCode.STORE_FULL, "the store is full", "Make room.")
         self.gate.wait(30)
-        self.inner.put(key, body)
+        self.inner.put(key, body, sha256=sha256, once=once)
         with self.lock:
             self.at_once -= len(body)
 

@@ -43,9 +43,9 @@ class Gated(LocalStore):
         super().__init__(root, create=True)
         self.gate = threading.Event()
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         self.gate.wait(PATIENCE)
-        super().put(key, body)
+        super().put(key, body, sha256=sha256, once=once)
 
 
 class Nod:
