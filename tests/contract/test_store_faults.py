@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from backup_agent.errors import (
 )
 from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
+from backup_agent.storage.s3_client import CHECKSUM_HEADER
 from tests.contract.conftest import CROWD
 from tests.contract.line import E503, KEY, LARGE, MIB, SMALL, TIMEOUT_S, Line, failure
 from tests.servers.faultproxy import (
@@ -174,15 +176,18 @@ def test_a_store_that_sends_slowly_but_steadily_is_read_to_the_end(line: Line) -
     assert time.monotonic() - began > 2 * TIMEOUT_S
 
 
-def test_an_upload_confirmed_with_another_digest_is_no_success(line: Line) -> None:
-    wrong = altered(ETag='"00000000000000000000000000000000"')
+@pytest.mark.parametrize(
+    "header", [("ETag", '"00000000000000000000000000000000"'), (CHECKSUM_HEADER, b64encode(bytes(32)).decode())]
+)
+def test_an_upload_confirmed_with_another_digest_is_no_success(line: Line, header: tuple[str, str]) -> None:
+    wrong = altered(without=(CHECKSUM_HEADER,), **dict([header]))
     line.proxy.play(wrong, wrong)
 
     error = failure(lambda: line.faulty.put(KEY, SMALL))
 
     assert isinstance(error, TransientStoreError)
     assert error.code is ErrorCode.UPLOAD_CORRUPT
-    assert "00000000000000000000000000000000" in error.message
+    assert header[1].strip('"') in error.message
     line.retrying().put(KEY, SMALL)
     assert [retry.error.code for retry in line.retries] == [ErrorCode.UPLOAD_CORRUPT]
 
@@ -201,9 +206,9 @@ def test_an_upload_confirmed_with_no_digest_is_no_success(line: Line) -> None:
     ],
 )
 def test_an_etag_that_is_no_md5_is_not_taken_for_one(line: Line, headers: dict[str, str]) -> None:
-    line.proxy.play(altered(**headers))
+    line.proxy.otherwise = altered(without=(CHECKSUM_HEADER,), **headers)
 
-    line.faulty.put(KEY, SMALL)
+    line.retrying().put(KEY, SMALL)
 
 
 def test_an_upload_that_the_store_finds_damaged_is_sent_again(line: Line) -> None:

@@ -12,7 +12,7 @@ import ssl
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -164,26 +164,33 @@ def passed(*, upload_rate: float | None = None, download_rate: float | None = No
     return step
 
 
-def answered(status: int, code: str = "", *, body: bytes | None = None) -> Step:
-    """An S3 error that the server behind never hears of. A client that waits for an invitation sends no body."""
-    xml = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>as scripted</Message></Error>".encode()
+def answered(
+    status: int, code: str = "", *, body: bytes | None = None, message: str = "as scripted", **headers: str
+) -> Step:
+    """An S3 error that the server behind never hears of. A client that waits for an invitation sends no body.
+
+    `headers` go by the names of Python: Retry_After.
+    """
+    xml = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
     def step(exchange: Exchange) -> None:
         if exchange.headers.get("Expect"):
             exchange.close_connection = True
         else:
             _discard(exchange.request_body())
-        exchange.reply(status, {"Content-Type": "application/xml"}, xml if body is None else body)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        exchange.reply(status, {"Content-Type": "application/xml", **named}, xml if body is None else body)
 
     return step
 
 
-def altered(**headers: str) -> Step:
-    """Forwards, and changes headers of the answer."""
+def altered(*, without: Collection[str] = (), **headers: str) -> Step:
+    """Forwards, and changes headers of the answer; those named in lower case in `without` are left away first."""
 
     def step(exchange: Exchange) -> None:
         status, answer, body = exchange.forward()
-        exchange.reply(status, {**answer, **headers}, body)
+        kept = {name: value for name, value in answer.items() if name.lower() not in without}
+        exchange.reply(status, {**kept, **headers}, body)
 
     return step
 

@@ -65,6 +65,7 @@ def _s3_store(bucket: str, prefix: str, section: StoreConfig, connections: int) 
     # Imported here because boto3 takes 20 MB and a tenth of a second, which other stores need not pay for.
     from backup_agent.storage.s3 import S3Store  # noqa: PLC0415
     from backup_agent.storage.s3_client import S3Options  # noqa: PLC0415
+    from backup_agent.storage.s3_objects import S3Objects  # noqa: PLC0415
 
     s3 = section.s3
     options = S3Options(
@@ -74,8 +75,20 @@ def _s3_store(bucket: str, prefix: str, section: StoreConfig, connections: int) 
         secret_access_key=s3.secret_access_key.get_secret_value() if s3.secret_access_key else None,
         path_style=s3.path_style,
         ca_bundle=s3.ca_bundle,
+        proxy=s3.proxy.get_secret_value() if s3.proxy else None,
         connect_timeout_s=section.connect_timeout_s,
         read_timeout_s=section.read_timeout_s,
         connections=connections,
     )
-    return S3Store(bucket, prefix, create=section.create, options=options)
+    objects = S3Objects(
+        encryption=s3.encryption,
+        kms_key_id=s3.kms_key_id,
+        bucket_key=s3.bucket_key,
+        storage_class=s3.storage_class,
+        tags=s3.tags or {},
+        metadata=s3.metadata or {},
+        lock_mode=s3.lock_mode,
+        lock_days=s3.lock_days or 0,
+        part_size=s3.part_mib * _MIB,
+    )
+    return S3Store(bucket, prefix, create=section.create, options=options, objects=objects)

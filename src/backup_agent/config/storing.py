@@ -11,6 +11,19 @@ from backup_agent.config.section import Section, Text
 from backup_agent.domain.ids import ContainerName
 from backup_agent.domain.layout import DEFAULT_CONTAINER
 
+StorageClass = Literal[
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "REDUCED_REDUNDANCY",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+]
+MetadataName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+PrintableText = Annotated[str, Field(pattern=r"^[ -~]{1,1024}$")]
+
 
 class StreamConfig(Section):
     """How the engine's stream is cut, sealed and moved."""
@@ -65,11 +78,42 @@ class S3Config(Section):
     """https://host/bucket/key, which every store knows; false for https://bucket.host/key."""
     ca_bundle: Path | None = None
     """A file of CA certificates to trust for the endpoint."""
+    proxy: SecretStr | None = None
+    """`http://[user:password@]host:port`; by default what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."""
+    encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """How the store shall encrypt; by default as the bucket says."""
+    kms_key_id: Text | None = None
+    """The KMS key, with encryption by KMS; by default the bucket's, or AWS's own."""
+    bucket_key: bool | None = None
+    """Whether KMS is asked once per bucket and not once per object."""
+    storage_class: StorageClass | None = None
+    """Of the chunks, such as `STANDARD_IA`; manifests stay readable at once."""
+    tags: Annotated[dict[Text, str], Field(max_length=10)] | None = None
+    """Of every object."""
+    metadata: dict[MetadataName, PrintableText] | None = None
+    """Of every object, beside `backup-id` and `instance-id`."""
+    lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    """Object Lock of chunks and manifests, with lock_days; the bucket must have it enabled."""
+    lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """Days for which the store keeps what was put, with lock_mode."""
+    part_mib: Annotated[int, Field(ge=5, le=5120)] = 1024
+    """Objects beyond this size are put in several parts of it (multipart upload)."""
 
     @model_validator(mode="after")
     def _both_keys(self) -> S3Config:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             msg = "give both access_key_id and secret_access_key, or neither"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _belonging_together(self) -> S3Config:
+        if (self.lock_mode is None) != (self.lock_days is None):
+            msg = "give both lock_mode and lock_days, or neither"
+            raise ValueError(msg)
+        by_kms = self.encryption is not None and self.encryption.startswith("aws:kms")
+        if not by_kms and (self.kms_key_id is not None or self.bucket_key is not None):
+            msg = "kms_key_id and bucket_key need encryption by KMS (aws:kms or aws:kms:dsse)"
             raise ValueError(msg)
         return self
 

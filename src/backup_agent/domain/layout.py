@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 DEFAULT_CONTAINER = "z_CLOUDDB_BACKUPS"
 MANIFEST = "manifest.json"
+_CHUNK = "chunk-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,21 @@ class BackupPlace:
 
     def chunk(self, number: int, suffix: str) -> str:
         """The key of chunk `number`, counted from 0."""
-        return f"{self.prefix}chunk-{number:08d}{suffix}"
+        return f"{self.prefix}{_CHUNK}{number:08d}{suffix}"
+
+
+def is_chunk(key: str) -> bool:
+    """Of whichever backup, and whatever was done to it."""
+    return key.rpartition("/")[2].startswith(_CHUNK)
+
+
+def owner_of(key: str) -> tuple[str, str] | None:
+    """The ids of the instance and the backup that an object belongs to; None for what belongs to no backup."""
+    match key.split("/"):
+        case [_, instance_id, backup_id, _, *_]:
+            return instance_id, backup_id
+        case _:
+            return None
 
 
 def container_prefix(container: str) -> str:

@@ -16,13 +16,14 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    until = _http_date(text)
+    until = http_date(text)
     if until is None:
         return None
-    return max(0.0, (until - (_http_date(headers.get("date", "")) or now)).total_seconds())
+    return max(0.0, (until - (http_date(headers.get("date", "")) or now)).total_seconds())
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """With its zone; None for what is no date."""
     try:
         parsed = parsedate_to_datetime(text)
     except ValueError:

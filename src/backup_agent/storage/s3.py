@@ -1,41 +1,51 @@
 """A store in an S3 bucket, AWS's or any that resembles it.
 
-A container is a prefix of keys: buckets allow no names such as `z_CLOUDDB_BACKUPS`. Objects are put in one request
-each (no multipart), so they may have at most 5 GiB.
+A container is a prefix of keys: buckets allow no names such as `z_CLOUDDB_BACKUPS`.
 """
 
 from __future__ import annotations
 
-import base64
-import re
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
-from backup_agent.storage.interface import StoredObject, md5_hex
+from backup_agent.storage.interface import StoredObject
 from backup_agent.storage.keys import check_key, check_parent, check_prefix, is_key
 from backup_agent.storage.s3_client import S3Options, connect
+from backup_agent.storage.s3_digests import Digests
 from backup_agent.storage.s3_errors import translated
+from backup_agent.storage.s3_objects import S3Objects
+from backup_agent.storage.s3_upload import Item, Uploads
+from backup_agent.storage.s3_versions import delete_versions
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client  # stubs, not installed with the program
     from mypy_boto3_s3.literals import BucketLocationConstraintType
     from mypy_boto3_s3.type_defs import (
+        CreateBucketRequestTypeDef,
         ListObjectsV2OutputTypeDef,
         ListObjectsV2RequestTypeDef,
-        PutObjectOutputTypeDef,
     )
 
-_MD5_ETAG = re.compile(r"[0-9a-f]{32}")
 _DEFAULT_REGIONS = {None, "aws-global", "us-east-1"}  # a bucket is made there by naming no region
 
 
 class S3Store:
     """Implements `Store`. The client is made by the first request. `close` ends its idle connections."""
 
-    def __init__(self, bucket: str, prefix: str, *, create: bool, options: S3Options) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        create: bool,
+        options: S3Options,
+        objects: S3Objects = S3Objects(),  # noqa: B008 - a frozen value
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """`prefix`, without slashes at its ends, goes before every key. `create` lets `prepare` make the bucket."""
         if prefix:
             check_key(prefix)
@@ -45,6 +55,8 @@ class S3Store:
         self._options = options
         self._lock = threading.Lock()
         self._made: S3Client | None = None
+        self._objects = objects
+        self._uploads = Uploads(lambda: self._client, bucket, objects, now=now)
 
     @property
     def url(self) -> str:
@@ -60,20 +72,21 @@ class S3Store:
             if error.code is not ErrorCode.STORE_MISSING or not self._create:
                 raise
             self._create_bucket()
+        if self._objects.lock_mode is not None:
+            with translated("ask for the Object Lock of", self.url):
+                self._client.get_object_lock_configuration(Bucket=self._bucket)
+        key = f"{container}/probe"
+        with translated("put", self._place(key)):
+            if not self._uploads.would_put(key, self._base + key):
+                return
+        with suppress(StoreError):  # an empty object that can't be removed harms nobody
+            self.delete(key)
 
     def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
-        del sha256, once
         check_key(key)
-        md5 = md5_hex(body)
-        with translated("put", self._place(key)):
-            # botocore sends blocks, each within the connection's time-out, and first asks with `Expect: 100-continue`.
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._base + key,
-                Body=cast("bytes", body),  # a bytearray will do; the stubs do not know
-                ContentMD5=base64.b64encode(bytes.fromhex(md5)).decode("ascii"),
-            )
-        self._confirm(key, md5, answer)
+        place = self._place(key)
+        with translated("put", place):
+            self._uploads.put(Item(key, self._base + key, place, body, Digests(body, sha256), once))
 
     def get(self, key: str, *, limit: int) -> bytes:
         check_key(key)
@@ -110,7 +123,10 @@ class S3Store:
     def delete(self, key: str) -> None:
         check_key(key)
         with translated("delete", self._place(key)):
-            self._client.delete_object(Bucket=self._bucket, Key=self._base + key)
+            if self._objects.lock_mode is None:
+                self._client.delete_object(Bucket=self._bucket, Key=self._base + key)
+            else:
+                delete_versions(self._client, self._bucket, self._base + key, place=self._place(key))
 
     def close(self) -> None:
         """For the end of the program. A later request opens connections anew."""
@@ -127,29 +143,16 @@ class S3Store:
 
     def _create_bucket(self) -> None:
         region = self._client.meta.region_name
+        request: CreateBucketRequestTypeDef = {"Bucket": self._bucket}
+        if region not in _DEFAULT_REGIONS:
+            request["CreateBucketConfiguration"] = {"LocationConstraint": cast("BucketLocationConstraintType", region)}
+        if self._objects.lock_mode is not None:
+            request["ObjectLockEnabledForBucket"] = True
         with translated("make the bucket of", self.url):
             try:
-                if region in _DEFAULT_REGIONS:
-                    self._client.create_bucket(Bucket=self._bucket)
-                else:
-                    self._client.create_bucket(
-                        Bucket=self._bucket,
-                        CreateBucketConfiguration={"LocationConstraint": cast("BucketLocationConstraintType", region)},
-                    )
+                self._client.create_bucket(**request)
             except self._client.exceptions.BucketAlreadyOwnedByYou:
                 return  # another agent of the same account made it meanwhile
-
-    def _confirm(self, key: str, md5: str, answer: PutObjectOutputTypeDef) -> None:
-        """The store has compared Content-MD5, if it knows it; its ETag shows that it did, where the ETag is the MD5."""
-        etag = answer.get("ETag", "").strip('"')
-        encrypted = answer.get("ServerSideEncryption", "").startswith("aws:kms") or "SSECustomerAlgorithm" in answer
-        if etag and (encrypted or etag == md5 or _MD5_ETAG.fullmatch(etag) is None):
-            return
-        raise TransientStoreError(
-            ErrorCode.UPLOAD_CORRUPT,
-            f"put {self._place(key)}, but the store confirmed the digest {etag or '(none)'} and not {md5}",
-            "If it goes on, suspect the network, a proxy or the memory of one of the hosts.",
-        )
 
     def _pages(self, prefix: str, delimiter: str) -> Iterator[ListObjectsV2OutputTypeDef]:
         """Follows the continuation itself: botocore's paginator takes a page cut short for the last one."""
