@@ -106,12 +106,12 @@ def test_an_archived_object_is_named_so_and_not_asked_for_again(line: Line, maki
 
 
 def test_objects_bear_tags_metadata_and_whose_they_are(line: Line, making: Making, client: S3Client) -> None:
-    making(S3Objects(tags={"team": "dba & co", "env": "a=b"}, metadata={"site": "north"})).put(KEY, SMALL, once=True)
+    making(S3Objects(tags={"team": "dba + co", "env": "a=b"}, metadata={"site": "north"})).put(KEY, SMALL, once=True)
 
     told = client.head_object(Bucket=line.bucket, Key=KEY)
     assert told["Metadata"] == {"site": "north", "instance-id": "instance", "backup-id": "backup"}
     tags = client.get_object_tagging(Bucket=line.bucket, Key=KEY)["TagSet"]
-    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "dba & co", "env": "a=b"}
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"team": "dba + co", "env": "a=b"}
 
 
 def test_final_objects_are_kept_for_the_days_configured(locked: S3Store, client: S3Client) -> None:

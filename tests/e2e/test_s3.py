@@ -95,7 +95,7 @@ def test_faults_that_pass_are_not_felt(tmp_path: Path, shop: PrivateMariaDB, s3:
         bucket = s3.new_bucket()
         agent = agent_on(s3, tmp_path / "agent", shop, endpoint=proxy.url, bucket=bucket)
         proxy.play(
-            *[passed()] * 6,
+            *[passed()] * 7,
             answered(503, "SlowDown"),
             upload_cut(100_000),
             answer_lost(),
@@ -123,7 +123,7 @@ def test_faults_that_pass_are_not_felt(tmp_path: Path, shop: PrivateMariaDB, s3:
     [
         (403, "AccessDenied", "store_denied"),
         (507, "QuotaExceeded", "store_full"),
-        (501, "NotImplemented", "store_failed"),
+        (400, "InvalidURI", "store_failed"),
     ],
 )
 def test_a_refusal_in_the_middle_fails_the_backup_and_clears_up(
@@ -132,7 +132,7 @@ def test_a_refusal_in_the_middle_fails_the_backup_and_clears_up(
     with FaultProxy(s3.port) as proxy:
         bucket = s3.new_bucket()
         agent = agent_on(s3, tmp_path / "agent", shop, endpoint=proxy.url, bucket=bucket)
-        proxy.play(*[passed()] * 8, answered(status, code))
+        proxy.play(*[passed()] * 9, answered(status, code))
 
         outcome = agent.run("run-once", "--json")
 
@@ -148,7 +148,7 @@ def test_a_store_that_stays_away_fails_the_backup_within_the_bound(
         bucket = s3.new_bucket()
         agent = agent_on(s3, tmp_path / "agent", shop, endpoint=proxy.url, bucket=bucket)
         agent.environment["BACKUP_AGENT_STORE__RETRY_FOR_S"] = "1"
-        proxy.play(*[passed()] * 8)
+        proxy.play(*[passed()] * 9)
         proxy.otherwise = answered(503, "SlowDown")
 
         outcome = agent.run("run-once", "--json")

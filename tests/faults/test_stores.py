@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from backup_agent.domain.manifest import decode, encode
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running, without_powers
 from tests.faults.disks import IS_ROOT, files_limited_to, remount_read_only, small_disk
 from tests.faults.outcomes import refused
@@ -107,6 +108,40 @@ def test_a_directory_that_may_not_be_written_denies(agent: ConfinedAgent, shop: 
         refused(agent.run("run-once"), "store_denied", "store", str(agent.store), "Permission denied")
     agent.store.chmod(0o700)
     assert agent.backup()["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("kind", ["garbage", "directory"])
+def test_what_somebody_else_puts_in_the_way_of_a_chunk_fails_the_backup(
+    agent: ConfinedAgent, shop: PrivateMariaDB, kind: str
+) -> None:
+    with notes_are_written(shop) as release, Running(agent, "run-once") as running:
+        until(lambda: len(agent.stored_files()) >= 3, "three chunks")
+        chunk = agent.store / agent.stored_files()[-1]
+        for number in range(200):
+            other = chunk.with_name(f"chunk-{number:08d}.zst")
+            with suppress(FileExistsError):
+                other.mkdir() if kind == "directory" else other.touch(exist_ok=False)
+        release()
+        refused(running.end(), "object_exists", "store", "something else lies there")
+    assert agent.stored_files() == []
+    assert agent.backup()["status"] == "COMPLETED"
+
+
+def test_a_manifest_of_a_newer_format_is_named_so_and_not_built_upon(agent: ConfinedAgent, tmp_path: Path) -> None:
+    backup_id = agent.backup()["id"]
+    path = agent.directory(backup_id) / "manifest.json"
+    found = decode(path.read_bytes(), instance_id=agent.instance_id, backup_id=backup_id).manifest
+    path.write_bytes(encode(found.model_copy(update={"format": 99})))
+    with nothing_left_behind(agent):
+        for arguments in (
+            ("run-once", "--incremental"),
+            ("run-once", "--parent", backup_id),
+            ("restore", backup_id, "--target-dir", tmp_path / "target"),
+        ):
+            outcome = agent.run(*arguments)
+            refused(outcome, "manifest_format", "integrity", "has format 99; this program reads format")
+            assert "newer" in outcome.error["hint"]
+    assert not (tmp_path / "target").exists()
 
 
 DISKS = ["limited files"] + (["small disk", "read-only disk"] if IS_ROOT else [])

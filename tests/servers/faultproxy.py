@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Self
 
 _BLOCK = 1 << 16
@@ -66,7 +67,8 @@ class Exchange(BaseHTTPRequestHandler):
         self.end_headers()
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.reply_head(status, headers, len(body))
+        whole = {name.lower(): value for name, value in headers.items()}.get("content-length", len(body))
+        self.reply_head(status, headers, int(whole) if self.command == "HEAD" else len(body))
         if self.command != "HEAD":
             self.wfile.write(body)
 
@@ -165,12 +167,14 @@ def passed(*, upload_rate: float | None = None, download_rate: float | None = No
 
 
 def answered(
-    status: int, code: str = "", *, body: bytes | None = None, message: str = "as scripted", **headers: str
+    status: int,
+    code: str = "",
+    *,
+    body: bytes | None = None,
+    message: str = "as scripted",
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Step:
-    """An S3 error that the server behind never hears of. A client that waits for an invitation sends no body.
-
-    `headers` go by the names of Python: Retry_After.
-    """
+    """An S3 error that the server behind never hears of. A client that waits for an invitation sends no body."""
     xml = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
     def step(exchange: Exchange) -> None:
@@ -178,8 +182,7 @@ def answered(
             exchange.close_connection = True
         else:
             _discard(exchange.request_body())
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        exchange.reply(status, {"Content-Type": "application/xml", **named}, xml if body is None else body)
+        exchange.reply(status, {"Content-Type": "application/xml", **headers}, xml if body is None else body)
 
     return step
 

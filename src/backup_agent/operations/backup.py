@@ -25,7 +25,7 @@ from backup_agent.errors import (
 from backup_agent.operations import admission
 from backup_agent.operations.attempt import Taken, take
 from backup_agent.operations.catalogue import Catalogue
-from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objects
+from backup_agent.operations.cleanup import leaving_nothing_behind, putting_up_with_locks, remove_objects
 from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
@@ -200,7 +200,8 @@ def _take(
         teller.warn(f"{error.message}; taking the backup once more")
         taken = None
     if taken is None:  # outside of the except clause: the error's frames hold the first attempt's buffers
-        remove_objects(cleaner, place)
+        with putting_up_with_locks(place):
+            remove_objects(cleaner, place)
         taken = attempt()
     changes = lineage.differences(admitted.facts.lineage, taken.lineage)
     if changes:

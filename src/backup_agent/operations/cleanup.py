@@ -45,7 +45,10 @@ def leaving_nothing_behind(store: Store, place: BackupPlace, on_remains: Callabl
 
 
 def remove_objects(store: Store, place: BackupPlace) -> None:
-    """The manifest first: without it the rest is no backup, and while it can't be removed the rest must stay."""
+    """The manifest first: without it the rest is no backup, and while it can't be removed the rest must stay.
+
+    Raises what the store raises, StoreError (`object_locked`) among it.
+    """
     store.delete(place.manifest)
     _remove(store, [stored.key for stored in store.list(place.prefix)])
 
@@ -59,7 +62,21 @@ def _remove_leftovers(store: Store, place: BackupPlace) -> None:
             f"{store.url} says that {place.manifest} does not exist, and lists it",
             "Find out why the store contradicts itself; nothing was changed.",
         )
-    _remove(store, keys)
+    with putting_up_with_locks(place):
+        _remove(store, keys)
+
+
+@contextmanager
+def putting_up_with_locks(place: BackupPlace) -> Iterator[None]:
+    """What the store has to keep of an attempt that failed is in nobody's way: the next one is put over it, as a new
+    version.
+    """
+    try:
+        yield
+    except StoreError as error:
+        if error.code is not ErrorCode.OBJECT_LOCKED:
+            raise
+        log.warning("the store keeps what an attempt that failed has left", prefix=place.prefix, reason=error.message)
 
 
 def _remove(store: Store, keys: list[str]) -> None:

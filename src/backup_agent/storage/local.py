@@ -165,7 +165,7 @@ class LocalStore:
         return StoreError(
             ErrorCode.OBJECT_EXISTS,
             f"can't put {self._place(key)}: something else lies there",
-            "Find out who put it there, and move it away; it was left as it is.",
+            "Find out who else writes there: these names belong to the agent alone.",
         )
 
     def _place(self, key: str) -> str:

@@ -61,7 +61,7 @@ _BUSY = Kind(
     "Something else works on the same bucket or object: find out what.",
 )
 _IN_THE_WAY = Kind(
-    StoreError, ErrorCode.OBJECT_EXISTS, "Find out who put it there, and move it away; it was left as it is."
+    StoreError, ErrorCode.OBJECT_EXISTS, "Find out who else writes there: these names belong to the agent alone."
 )
 LOCKED = Kind(
     StoreError, ErrorCode.OBJECT_LOCKED, "Delete it again when its retention has ended; until then the store keeps it."
@@ -136,7 +136,6 @@ BY_CODE = {
     "InvalidObjectState": _ARCHIVED,
     "InvalidStorageClass": _NOT_KNOWN,
     "InvalidEncryptionAlgorithmError": _NOT_KNOWN,
-    "InvalidTag": _NOT_KNOWN,
     "NotImplemented": _NOT_KNOWN,
     "ObjectLockConfigurationNotFoundError": _NO_LOCK,
     "ObjectLocked": LOCKED,
