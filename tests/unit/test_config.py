@@ -108,6 +108,10 @@ def test_the_example_filled_in_is_valid(tmp_path: Path) -> None:
             GOOD + "[store.s3]\naccess_key_id = 'k'\n",
             "store.s3: give both access_key_id and secret_access_key, or neither",
         ),
+        (GOOD + "[store.s3]\nlock_days = 3\n", "store.s3: give both lock_mode and lock_days, or neither"),
+        (GOOD + "[store.s3]\nencryption = 'AES256'\nkms_key_id = 'k'\n", "store.s3: kms_key_id and bucket_key need"),
+        (GOOD + "[store.s3]\nstorage_class = 'COLD'\n", "store.s3.storage_class: Input should be 'STANDARD'"),
+        (GOOD + "[store.s3]\nmetadata = { 'A b' = 'x' }\n", "store.s3.metadata"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_full_path(tmp_path: Path, text: str, words: str) -> None:
