@@ -38,7 +38,7 @@ def leaving_nothing_behind(store: Store, place: BackupPlace, on_remains: Callabl
                 prefix=f"{store.url}/{place.prefix}",
                 code=error.code,
                 reason=error.message,
-                hint="They are removed before the next backup, or at the next start of the agent.",
+                hint="They are removed before the next backup or at the next start, when the store lets them go.",
             )
             on_remains()
         raise
@@ -67,9 +67,9 @@ def _remove_leftovers(store: Store, place: BackupPlace) -> None:
 
 
 @contextmanager
-def putting_up_with_locks(place: BackupPlace) -> Iterator[None]:
+def putting_up_with_locks(place: BackupPlace, on_remains: Callable[[], None] = lambda: None) -> Iterator[None]:
     """What the store has to keep of an attempt that failed is in nobody's way: the next one is put over it, as a new
-    version.
+    version. `on_remains` is called when there is something.
     """
     try:
         yield
@@ -77,6 +77,7 @@ def putting_up_with_locks(place: BackupPlace) -> Iterator[None]:
         if error.code is not ErrorCode.OBJECT_LOCKED:
             raise
         log.warning("the store keeps what an attempt that failed has left", prefix=place.prefix, reason=error.message)
+        on_remains()
 
 
 def _remove(store: Store, keys: list[str]) -> None:

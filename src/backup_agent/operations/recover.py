@@ -16,7 +16,7 @@ from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, Missin
 from backup_agent.instance.process import end, lives
 from backup_agent.journal.interface import Job, Origin
 from backup_agent.operations.catalogue import Catalogue
-from backup_agent.operations.cleanup import remove_objects
+from backup_agent.operations.cleanup import putting_up_with_locks, remove_objects
 from backup_agent.operations.job import cancelled, catalogue_of, go_on_telling, is_orphan
 from backup_agent.operations.services import BackupServices, Retries
 from backup_agent.operations.telling import tell_completed
@@ -72,18 +72,28 @@ def _end_engine(engine: ProcessId) -> None:
 def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
     request = job.command.backup
     teller = go_on_telling(job, services)
+    kept = False
+
+    def note_kept() -> None:
+        nonlocal kept
+        kept = True
+
     if job.state is not State.NEW:  # before, nothing is stored, and the store may never have been reached
         catalogue = catalogue_of(job.command, services, cancellation)
         committed = _committed(job, catalogue)
         if committed is not None:
             tell_completed(teller, committed, catalogue)
             return
-        remove_objects(catalogue.store, catalogue.place(request.instance_id, request.id))
+        place = catalogue.place(request.instance_id, request.id)
+        with putting_up_with_locks(place, note_kept):
+            remove_objects(catalogue.store, place)
     with services.journal.transaction() as transaction:
         now = transaction.job(job.id) or job  # it may have been cancelled since
         again = _is_taken_again(now, services.retries)
         if again:
             transaction.release(job.id)
+        elif kept:
+            transaction.left_behind(job.id, objects=True)
     if again:
         log.warning("a backup that was interrupted is taken again", backup_id=job.id, attempts=job.attempts)
     else:
