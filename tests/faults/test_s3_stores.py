@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 
 from backup_agent.storage.s3_client import connect
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running
@@ -63,9 +64,15 @@ class Bucket:
         return self.name in {bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]}
 
     def destroy(self) -> None:
+        """With all that is in it, and whatever is put there meanwhile."""
+        until(self._is_destroyed, "the end of the bucket")
+
+    def _is_destroyed(self) -> bool:
         for key in self.objects():
             self.client.delete_object(Bucket=self.name, Key=key)
-        self.client.delete_bucket(Bucket=self.name)
+        with suppress(ClientError):  # it is not empty again
+            self.client.delete_bucket(Bucket=self.name)
+        return not self.exists()
 
 
 Making = Callable[..., Bucket]

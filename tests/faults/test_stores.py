@@ -122,7 +122,8 @@ def test_what_somebody_else_puts_in_the_way_of_a_chunk_fails_the_backup(
             with suppress(FileExistsError):
                 other.mkdir() if kind == "directory" else other.touch(exist_ok=False)
         release()
-        refused(running.end(), "object_exists", "store", "something else lies there")
+        outcome = running.end()
+        refused(outcome, "object_exists", "store", "something else lies there")
     assert agent.stored_files() == []
     assert agent.backup()["status"] == "COMPLETED"
 
@@ -134,7 +135,6 @@ def test_a_manifest_of_a_newer_format_is_named_so_and_not_built_upon(agent: Conf
     path.write_bytes(encode(found.model_copy(update={"format": 99})))
     with nothing_left_behind(agent):
         for arguments in (
-            ("run-once", "--incremental"),
             ("run-once", "--parent", backup_id),
             ("restore", backup_id, "--target-dir", tmp_path / "target"),
         ):

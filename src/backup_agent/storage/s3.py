@@ -19,7 +19,7 @@ from backup_agent.storage.s3_digests import Digests
 from backup_agent.storage.s3_errors import translated
 from backup_agent.storage.s3_objects import S3Objects
 from backup_agent.storage.s3_upload import Item, Uploads
-from backup_agent.storage.s3_versions import delete_versions
+from backup_agent.storage.s3_versions import delete_versions, no_lock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client  # stubs, not installed with the program
@@ -74,7 +74,9 @@ class S3Store:
             self._create_bucket()
         if self._objects.lock_mode is not None:
             with translated("ask for the Object Lock of", self.url):
-                self._client.get_object_lock_configuration(Bucket=self._bucket)
+                told = self._client.get_object_lock_configuration(Bucket=self._bucket)
+            if told.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
+                raise no_lock(self.url)
         key = f"{container}/probe"
         with translated("put", self._place(key)):
             if not self._uploads.would_put(key, self._base + key):

@@ -146,6 +146,7 @@ BY_CODE = {
 BY_STATUS = {
     **dict.fromkeys((401, 403, 405), DENIED),
     409: _BUSY,
+    412: _IN_THE_WAY,
     **dict.fromkeys((408, 425, 429, 500, 502, 503, 504), _UNREACHABLE),
     **dict.fromkeys((413, 507), _FULL),
 }

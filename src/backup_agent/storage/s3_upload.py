@@ -84,8 +84,10 @@ class Uploads:
             try:
                 answer = self._send(item, way)
             except ClientError as error:
-                if way.condition and is_in_the_way(error) and self._is_there(item):
-                    return  # put by us: the answer was lost
+                if way.condition and is_in_the_way(error):
+                    if self._is_there(item):
+                        return  # put by us: the answer was lost
+                    raise
                 if way is ways[-1] or not refuses_a_header(error):
                     raise
                 continue

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client  # stubs, not installed with the program
 
 
+def no_lock(url: str) -> StoreError:
+    return StoreError(
+        ErrorCode.STORE_FAILED,
+        f"the bucket of {url} has no Object Lock, which store.s3.lock_mode asks for",
+        "Enable Object Lock on the bucket (it can be had on an existing one), or remove store.s3.lock_mode.",
+    )
+
+
 def delete_versions(client: S3Client, bucket: str, name: str, *, place: str) -> None:
     """Returns when no version of the object `name` is in sight any more.
 
