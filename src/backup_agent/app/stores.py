@@ -7,13 +7,14 @@ from collections.abc import Callable
 import structlog
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.config.file import Config
+from backup_agent.config.file import Config, read_secret
 from backup_agent.config.storing import StoreConfig
+from backup_agent.errors import ConfigError, ErrorCode
 from backup_agent.storage.interface import Store
 from backup_agent.storage.local import LocalStore
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.throttle import Bandwidth, ThrottledStore
-from backup_agent.storage.urls import FileUrl, S3Url, parse_store_url
+from backup_agent.storage.urls import FileUrl, S3Url, SwiftUrl, parse_store_url
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,47 @@ def _bare_store(section: StoreConfig, account_id: str, connections: int) -> Stor
             return LocalStore(directory, create=section.create)
         case S3Url(bucket, prefix):
             return _s3_store(bucket, prefix, section, connections)
+        case SwiftUrl(account):
+            return _swift_store(account, section, account_id, connections)
+
+
+def _swift_store(account: str | None, section: StoreConfig, account_id: str, connections: int) -> Store:
+    # Imported here because requests and keystoneauth1 take time and memory, which other stores need not pay for.
+    from backup_agent.storage.swift import SwiftStore  # noqa: PLC0415
+    from backup_agent.storage.swift_client import SwiftOptions  # noqa: PLC0415
+
+    swift = section.swift
+    if swift.auth_url is None:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            "store.swift.auth_url is missing",
+            "Set it to Keystone's URL; or, with store.swift.auth = \"v1\", to that of Swift's own login.",
+        )
+    if account is not None and swift.storage_url is not None:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            "the account is named in store.url and by store.swift.storage_url",
+            "Set store.url to swift://, or leave out store.swift.storage_url.",
+        )
+    options = SwiftOptions(
+        auth_url=swift.auth_url,
+        auth=swift.auth,
+        user=swift.user,
+        key=read_secret(swift.key, swift.key_file, "store.swift.key_file") or "",
+        user_domain=swift.user_domain,
+        project=swift.project,
+        project_id=swift.project_id,
+        project_domain=swift.project_domain,
+        application_credential_id=swift.application_credential_id,
+        region=swift.region,
+        interface=swift.interface,
+        storage_url=swift.storage_url and swift.storage_url.replace("{account_id}", account_id),
+        ca_bundle=swift.ca_bundle,
+        connect_timeout_s=section.connect_timeout_s,
+        read_timeout_s=section.read_timeout_s,
+        connections=connections,
+    )
+    return SwiftStore(account, create=section.create, options=options)
 
 
 def _s3_store(bucket: str, prefix: str, section: StoreConfig, connections: int) -> Store:

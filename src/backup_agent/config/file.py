@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
@@ -118,15 +118,20 @@ def _file_keys(content: dict[str, Any]) -> dict[str, Any]:
 
 def read_password(section: InstanceConfig | BrokerConfig, name: str) -> str | None:
     """The password, from the key or the file of the section `name`. Raises ConfigError when the file can't be read."""
-    if section.password is not None:
-        return section.password.get_secret_value()
-    if section.password_file is None:
+    return read_secret(section.password, section.password_file, f"{name}.password_file")
+
+
+def read_secret(value: SecretStr | None, file: Path | None, name: str) -> str | None:
+    """The secret, given as it is or in a file; `name` is the key of the latter, for the error. Raises ConfigError."""
+    if value is not None:
+        return value.get_secret_value()
+    if file is None:
         return None
     try:
-        return section.password_file.read_text("utf-8").removesuffix("\n")
+        return file.read_text("utf-8").removesuffix("\n")
     except (OSError, ValueError) as error:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID,
-            f"can't read {name}.password_file {section.password_file}: {error}",
+            f"can't read {name} {file}: {error}",
             "Make the file readable by the agent's user, as UTF-8 text.",
         ) from error

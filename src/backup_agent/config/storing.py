@@ -118,15 +118,62 @@ class S3Config(Section):
         return self
 
 
+class SwiftConfig(Section):
+    """Only for swift:// stores: how to log in, and where to go then. Proxies come from the environment."""
+
+    auth_url: Text | None = None
+    """Keystone's URL, with or without `/v3`; for `v1` the whole URL, such as `https://swift.example.org/auth/v1.0`."""
+    auth: Literal["v1", "v3"] = "v3"
+    """`v3` is Keystone, `v1` the login of Swift itself (tempauth) and of many providers."""
+    user: Text | None = None
+    """The user's name; for `v1` as the cluster has it, often `account:user`."""
+    key: SecretStr | None = None
+    """The user's key (`v1`) or password (`v3`), or the application credential's secret."""
+    key_file: Path | None = None
+    """A file that holds it (such as a systemd credential); its last line break is ignored."""
+    user_domain: Text = "Default"
+    """The user's domain, by name (`v3`)."""
+    project: Text | None = None
+    """The project to log in to, by name (`v3`): the one whose account is used, or the service user's own."""
+    project_id: Text | None = None
+    """The same by id; then project and project_domain are not looked at."""
+    project_domain: Text = "Default"
+    """The project's domain, by name (`v3`)."""
+    application_credential_id: Text | None = None
+    """Log in with this application credential (`v3`), instead of a user and a project."""
+    region: Text | None = None
+    """The region whose endpoint is taken from Keystone's catalogue; the first one by default."""
+    interface: Literal["public", "internal", "admin"] = "public"
+    """The interface whose endpoint is taken from Keystone's catalogue."""
+    storage_url: Text | None = None
+    """The account's storage URL, instead of the one the login gives; `{account_id}` in it is replaced."""
+    ca_bundle: Path | None = None
+    """A file of CA certificates to trust, for the login and the storage."""
+
+    @model_validator(mode="after")
+    def _one_way_to_log_in(self) -> SwiftConfig:
+        if self.key is not None and self.key_file is not None:
+            msg = "give either key or key_file, not both"
+            raise ValueError(msg)
+        if self.application_credential_id is not None and (self.user or self.project or self.project_id):
+            msg = "an application credential has its user and its project: leave out user, project and project_id"
+            raise ValueError(msg)
+        if self.application_credential_id is not None and self.auth == "v1":
+            msg = 'application credentials are Keystone\'s: leave out auth, or set it to "v3"'
+            raise ValueError(msg)
+        return self
+
+
 class StoreConfig(Section):
     """Where backups are kept."""
 
     url: Text
-    """`file:///directory` or `s3://bucket[/prefix]`; `{account_id}` in it is replaced by the instance's account."""
+    """`file:///directory`, `s3://bucket[/prefix]` or `swift://[account]`; `{account_id}` in it is replaced by the
+    instance's account. Without an account, `swift://` is the one that the login leads to."""
     container: ContainerName = DEFAULT_CONTAINER
-    """The container (a directory or a key prefix) below the URL."""
+    """The container (in S3 a key prefix, otherwise a directory) below the URL."""
     create: bool = True
-    """Make the bucket or directory when it is absent."""
+    """Make the bucket, container or directory when it is absent."""
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10
     """Seconds to wait for a connection."""
     read_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
@@ -136,3 +183,4 @@ class StoreConfig(Section):
     bandwidth_limit_mib_s: Annotated[float, Field(ge=0.01, le=1_000_000)] | None = None
     """MiB a second to and from the store, all transfers together. A slow store needs room in the spool."""
     s3: S3Config = S3Config()
+    swift: SwiftConfig = SwiftConfig()

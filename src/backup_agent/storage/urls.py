@@ -1,7 +1,8 @@
 """The store's URL: which kind of store, and where.
 
-`file:///directory` or `s3://bucket[/prefix]`, with `{account_id}` replaced. Nothing else is taken: no host, port,
-query, fragment or credentials. Error messages never repeat the URL, because a refused one may hold a secret.
+`file:///directory`, `s3://bucket[/prefix]` or `swift://[account]`, with `{account_id}` replaced. Nothing else is taken:
+no host, port, query, fragment or credentials. Error messages never repeat the URL, because a refused one may hold a
+secret.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from backup_agent.errors import ConfigError, ErrorCode
 from backup_agent.storage.keys import is_key
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-_HINT = "Set store.url to file:///directory or s3://bucket[/prefix]; `{account_id}` in it becomes the account's id."
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.~-]{1,256}")
+_HINT = (
+    "Set store.url to file:///directory, s3://bucket[/prefix] or swift://[account];"
+    " `{account_id}` in it becomes the account's id."
+)
 _CREDENTIALS_HINT = (
-    "Put S3 keys into store.s3.access_key_id and store.s3.secret_access_key, or use the AWS files or roles."
+    "Put S3 keys into store.s3.access_key_id and store.s3.secret_access_key, or use the AWS files or roles;"
+    " Swift's go into store.swift."
 )
 
 
@@ -36,7 +42,14 @@ class S3Url:
     prefix: str
 
 
-StoreUrl = FileUrl | S3Url
+@dataclass(frozen=True, slots=True)
+class SwiftUrl:
+    """An account, such as `AUTH_1234`; None for the one that the login leads to."""
+
+    account: str | None
+
+
+StoreUrl = FileUrl | S3Url | SwiftUrl
 
 
 def parse_store_url(text: str, *, account_id: str) -> StoreUrl:
@@ -57,6 +70,8 @@ def parse_store_url(text: str, *, account_id: str) -> StoreUrl:
             return _file_url(parts)
         case "s3":
             return _s3_url(parts)
+        case "swift":
+            return _swift_url(parts)
         case _:
             raise _error("is of no known kind")
 
@@ -82,6 +97,18 @@ def _s3_url(parts: SplitResult) -> S3Url:
     if prefix and not is_key(prefix):
         raise _error("has a prefix with an empty part, or one that starts with a dot")
     return S3Url(parts.netloc, prefix)
+
+
+def _swift_url(parts: SplitResult) -> SwiftUrl:
+    if parts.path.strip("/"):
+        raise _error(
+            "names more than an account", "The container goes into store.container, the host into store.swift."
+        )
+    if parts.netloc and _ACCOUNT.fullmatch(parts.netloc) is None:
+        raise _error(
+            "names an account that can't exist", "Hosts and ports go into store.swift.auth_url and storage_url."
+        )
+    return SwiftUrl(parts.netloc or None)
 
 
 def _error(what: str, hint: str = _HINT) -> ConfigError:

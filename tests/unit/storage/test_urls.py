@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backup_agent.errors import ConfigError, ErrorCode
-from backup_agent.storage.urls import FileUrl, S3Url, StoreUrl, parse_store_url
+from backup_agent.storage.urls import FileUrl, S3Url, StoreUrl, SwiftUrl, parse_store_url
 
 ACCOUNT = "1234"
 
@@ -24,6 +24,10 @@ ACCOUNT = "1234"
         ("s3://bucket/", S3Url("bucket", "")),
         ("S3://bucket.of-mine/some/prefix/", S3Url("bucket.of-mine", "some/prefix")),
         ("s3://backups-{account_id}/{account_id}", S3Url("backups-1234", "1234")),
+        ("swift://", SwiftUrl(None)),
+        ("swift:///", SwiftUrl(None)),
+        ("swift://AUTH_{account_id}", SwiftUrl("AUTH_1234")),
+        ("swift://AUTH_{account_id}/", SwiftUrl("AUTH_1234")),
     ],
 )
 def test_a_url_says_which_kind_of_store_and_where(text: str, expected: StoreUrl) -> None:
@@ -36,7 +40,9 @@ def test_a_url_says_which_kind_of_store_and_where(text: str, expected: StoreUrl)
         ("", "is of no known kind"),
         ("/srv/backups", "is of no known kind"),
         ("ftp://host/dir", "is of no known kind"),
-        ("swift://container", "is of no known kind"),
+        ("swift://AUTH_1234/container", "names more than an account"),
+        ("swift:///container", "names more than an account"),
+        ("swift://swift.example.org:8080", "names an account that can't exist"),
         ("file:backups", "names a relative directory"),
         ("file://backups/dir", "names a host, or a relative directory"),
         ("file://", "names a relative directory"),
@@ -72,6 +78,7 @@ def test_a_url_that_is_none_is_refused_with_the_reason(text: str, complaint: str
         "s3://hidden@bucket",
         "file://me:hidden@host/dir",
         "https://me:hidden@host/bucket",
+        "swift://me:hidden@AUTH_1234",
         "s3://bucket/prefix?secret=hidden",
         "hidden:secret@bucket",
         "s3://me:hidden@[host",
