@@ -154,7 +154,16 @@ def test_a_prefix_is_matched_to_the_letter(store: Store) -> None:
     assert keys(store, f"{CONTAINER}/a/b.d/") == [f"{CONTAINER}/a/b.d/e"]
     assert keys(store, f"{CONTAINER}/a/") == [f"{CONTAINER}/a/{name}" for name in ("b", "b.d/e", "bc", "c")]
     assert keys(store, f"{CONTAINER}/A") == []
-    assert keys(store, "elsewhere/") == []
+
+
+def test_a_container_that_nobody_made_is_empty_where_it_is_a_prefix_and_missing_where_it_is_real(store: Store) -> None:
+    for listing in (store.list, store.children):
+        if store.url.startswith("swift:"):
+            with pytest.raises(StoreError) as caught:
+                list(listing("elsewhere/"))
+            assert caught.value.code is ErrorCode.STORE_MISSING
+        else:
+            assert list(listing("elsewhere/")) == []
 
 
 def test_sizes_are_listed_in_bytes(store: Store) -> None:
@@ -291,4 +300,4 @@ def test_the_url_says_where_the_store_is(makers: Makers) -> None:
 
     url = makers.connect(place, True).url
 
-    assert url in (f"s3://{place}", f"file://{place}")
+    assert url in (f"s3://{place}", f"swift://{place}", f"file://{place}")

@@ -1,0 +1,62 @@
+"""A private S3 server that is not moto: JuiceFS's gateway, which is MinIO's front end on a file system.
+
+It checks signatures and digests. Being a file system, it knows directories.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from backup_agent.storage.s3_client import S3Options
+from tests.servers.processes import free_port, program, running
+
+
+class PrivateJuiceFS:
+    """Serves while its context is open, everything below `base`."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+        self._stack = ExitStack()
+        self.port = free_port()
+
+    def __enter__(self) -> Self:
+        environment = {
+            "HOME": str(self._base),
+            "MINIO_ROOT_USER": "access-key",
+            "MINIO_ROOT_PASSWORD": "secret-key",
+        }
+        meta = f"sqlite3://{self._base}/meta.db"
+        storage = ["--storage", "file", "--bucket", f"{self._base}/data/", "--trash-days", "0"]
+        subprocess.run([program("juicefs"), "format", *storage, meta, "test"], check=True, capture_output=True)
+        options = ["--no-usage-report", "--no-banner", "--multi-buckets", "--keep-etag", "--object-meta"]
+        cache = ["--cache-size", "0", "--cache-dir", f"{self._base}/cache"]
+        self._stack.enter_context(
+            running(
+                [program("juicefs"), "gateway", *options, *cache, meta, f"127.0.0.1:{self.port}"],
+                self._base / "log",
+                self._listens,
+                environment=environment,
+            )
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def options(self) -> S3Options:
+        return S3Options(
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region="us-east-1",
+            access_key_id="access-key",
+            secret_access_key="secret-key",
+            connect_timeout_s=20,
+            read_timeout_s=20,
+        )
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
