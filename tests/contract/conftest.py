@@ -1,4 +1,4 @@
-"""The stores of the contract: a directory, S3 and Swift, each bare and wrapped; and S3 as other servers answer it."""
+"""The stores of the contract: a directory, S3 and Swift, bare and wrapped; and as other servers answer them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
 from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.swift import SwiftStore
+from backup_agent.storage.swift_client import SwiftOptions
 from backup_agent.storage.throttle import Bandwidth, ThrottledStore
 from tests.contract.line import TIMEOUT_S, Line
+from tests.contract.swift_line import SwiftLine
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.juicefs import PrivateJuiceFS
 from tests.servers.s3 import CROWD_BUCKET, CROWD_KEY, S3Server
-from tests.servers.swift import CROWD_ACCOUNT, PrivateSwift
+from tests.servers.swift import CROWD_ACCOUNT, Cloud, PrivateSwift, new_account
 
 CONTAINER = "box"
-BY_NATURE = {
+NOT_ASKED = {
     (
         "s3 of juicefs",
         "test_threads_may_delete_the_last_objects_where_others_put",
@@ -34,6 +36,10 @@ BY_NATURE = {
         "s3 of juicefs",
         "test_more_objects_than_a_store_tells_of_at_a_time_are_listed_in_order",
     ): "it would take this server half a minute to be given so many objects",
+    (
+        "swift of keystone",
+        "test_more_objects_than_a_store_tells_of_at_a_time_are_listed_in_order",
+    ): "only the other Swift has so many objects",
 }
 """What one kind of server is not asked, and why."""
 CROWD = 10_000
@@ -70,6 +76,12 @@ def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateSwift]:
 
 
 @pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
 def juicefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateJuiceFS]:
     with PrivateJuiceFS(tmp_path_factory.mktemp("juicefs")) as server:
         yield server
@@ -95,6 +107,7 @@ def crowded_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("swift", marks=pytest.mark.server),
         pytest.param("retrying swift", marks=pytest.mark.server),
         pytest.param("throttled swift", marks=pytest.mark.server),
+        pytest.param("swift of keystone", marks=pytest.mark.server),
         pytest.param("s3 of swift", marks=pytest.mark.server),
         pytest.param("s3 of juicefs", marks=pytest.mark.server),
     ]
@@ -102,7 +115,7 @@ def crowded_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Makers]:
     """Of every kind of store in turn."""
     kind: str = request.param
-    if reason := BY_NATURE.get((kind, request.node.originalname)):
+    if reason := NOT_ASKED.get((kind, request.node.originalname)):
         pytest.skip(reason)
     with _FAMILIES[kind.removeprefix("retrying ").removeprefix("throttled ")](request, tmp_path) as plain:
         wrap = next((wrap for word, wrap in _WRAPPERS.items() if kind.startswith(word)), None)
@@ -170,20 +183,35 @@ def _connecting_to_s3(options: S3Options) -> Iterator[Callable[[str, bool], S3St
 def _swift_makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Makers]:
     del tmp_path
     server: PrivateSwift = request.getfixturevalue("swift")
+    with _connecting_to_swift(server.options()) as connect:
+        yield Makers(connect, new_account, lambda: CROWD_ACCOUNT)
+
+
+@contextmanager
+def _keystone_makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Makers]:
+    del tmp_path
+    cloud: Cloud = request.getfixturevalue("cloud")
+    with _connecting_to_swift(cloud.keeper) as connect:
+        yield Makers(connect, new_account, lambda: pytest.fail("not asked"))
+
+
+@contextmanager
+def _connecting_to_swift(options: SwiftOptions) -> Iterator[Callable[[str, bool], SwiftStore]]:
     with ExitStack() as stack:
 
         def connect(place: str, create: bool) -> SwiftStore:  # noqa: FBT001 - as Makers has it
-            store = SwiftStore(place, create=create, options=server.options())
+            store = SwiftStore(place, create=create, options=options)
             stack.callback(store.close)
             return store
 
-        yield Makers(connect, server.new_account, lambda: CROWD_ACCOUNT)
+        yield connect
 
 
 _FAMILIES = {
     "directory": _directory_makers,
     "s3": _s3_makers,
     "swift": _swift_makers,
+    "swift of keystone": _keystone_makers,
     "s3 of swift": _s3api_makers,
     "s3 of juicefs": _juicefs_makers,
 }
@@ -210,3 +238,24 @@ def line(shared_line: Line) -> Line:
     for entry in shared_line.direct.list(""):
         shared_line.direct.delete(entry.key)
     return shared_line
+
+
+@pytest.fixture(scope="module")
+def shared_swift_line(swift: PrivateSwift) -> Iterator[SwiftLine]:
+    account = new_account()
+    with FaultProxy(swift.port) as proxy, SwiftLine(swift, proxy, account) as line:
+        yield line
+
+
+@pytest.fixture
+def swift_line(shared_swift_line: SwiftLine) -> SwiftLine:
+    """An empty container, a token at hand, and no faults yet."""
+    line = shared_swift_line
+    line.proxy.forget()
+    line.retries.clear()
+    line.direct.prepare(CONTAINER)
+    for entry in line.direct.list(""):
+        line.direct.delete(entry.key)
+    line.faulty.prepare(CONTAINER)
+    line.proxy.forget()
+    return line

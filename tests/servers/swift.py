@@ -12,12 +12,18 @@ from typing import Any, Self
 
 from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.swift_client import SwiftOptions
+from tests.servers.keystone import PrivateKeystone
 from tests.servers.processes import free_port, program, running
 
 CROWD_ACCOUNT = "AUTH_crowded"
 CROWD_BUCKET = "crowded"
 KEY = "serving"
 """Of the service user, who may do everything in all accounts."""
+
+
+def new_account() -> str:
+    """The name of an account that nobody has used yet."""
+    return f"AUTH_{uuid.uuid4().hex}"
 
 
 class PrivateSwift:
@@ -77,10 +83,31 @@ class PrivateSwift:
             read_timeout_s=20,
         )
 
-    def new_account(self) -> str:
-        """The name of an account that nobody has used yet."""
-        return f"AUTH_{uuid.uuid4().hex}"
-
     def forget_tokens(self) -> None:
         """Revokes all that it has given, with the next request."""
         (self._base / "forget").touch()
+
+
+class Cloud:
+    """A Keystone, and a Swift that it knows; everything below `base`."""
+
+    def __init__(self, base: Path, *, token_life: int = 3600) -> None:
+        self._stack = ExitStack()
+        self.keystone = PrivateKeystone(base / "keystone", token_life=token_life)
+        self.swift = PrivateSwift(base / "swift", keystone=self.keystone.middleware)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.keystone)
+            stack.enter_context(self.swift)
+            self.keystone.add_swift(RegionOne=self.swift.url, Elsewhere="http://127.0.0.1:1")
+            self.project_id = self.keystone.add_project()
+            self.member = self.keystone.add_user(self.project_id)
+            """Of the project: its account is his."""
+            self.keeper = self.keystone.add_user(self.keystone.add_project(), role="ResellerAdmin")
+            """The service user, who may do everything in all accounts."""
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()

@@ -93,8 +93,8 @@ project_name = {keystone[project]}
 user_domain_id = default
 project_domain_id = default
 delay_auth_decision = true
-# Or a revoked token would be good for minutes.
-token_cache_time = -1
+cache = swift.cache
+include_service_catalog = false
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, member
@@ -208,7 +208,7 @@ def start(etc: Path, name: str) -> int:
     os.setsid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    extra = {}
+    extra: dict[str, object] = {"verbose": True}  # logs to standard error, there is no syslog
     if name == "object":
         from swift.obj.server import global_conf_callback  # type: ignore[import-not-found]  # noqa: PLC0415 - as above
 

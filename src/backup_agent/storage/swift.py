@@ -8,35 +8,29 @@ found is got by its key, which does not lag.
 from __future__ import annotations
 
 import json
-import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, cast
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Any
 
 import requests
 
 from backup_agent.errors import StoreError
 from backup_agent.storage.interface import StoredObject, md5_hex
 from backup_agent.storage.keys import check_key, check_parent, check_prefix, is_key, is_part
-from backup_agent.storage.swift_client import Blocks, SwiftOptions, open_session, trust
+from backup_agent.storage.swift_account import Account, read
+from backup_agent.storage.swift_client import SwiftOptions
 from backup_agent.storage.swift_errors import (
     CORRUPT,
+    IN_THE_WAY,
     NO_CONTAINER,
     NO_OBJECT,
     UNREACHABLE,
     failure,
     refusal,
-    translated,
 )
-from backup_agent.storage.swift_login import Login, login_of
-from backup_agent.storage.swift_tokens import Tokens
 
 _PAGE_LIMIT = 64 << 20
 """Bytes read of a page of a listing at most: 10,000 entries, the usual most, of 1,024 bytes of name, escaped."""
-_ACCOUNT_AT_END = re.compile(r"/[^/]+/*$")
 
 
 class SwiftStore:
@@ -46,59 +40,60 @@ class SwiftStore:
         """`account`, such as `AUTH_1234`, takes the place of the one that the login leads to. `create` lets `prepare`
         make the container.
         """
-        self._account = account
+        self._account = Account(account, options)
         self._create = create
-        self._options = options
-        self._lock = threading.Lock()
-        self._made: tuple[requests.Session, Tokens] | None = None
 
     @property
     def url(self) -> str:
-        return f"swift://{self._account or ''}"
+        return self._account.url
 
     def prepare(self, container: str) -> None:
         """Raises `store_denied` also when the user may not look at the container: it could not list it either."""
         check_key(container)
-        with self._asked("reach", container, "HEAD") as answer:
+        with self._account.asked("reach", container, "HEAD") as answer:
             if answer.status_code == HTTPStatus.NO_CONTENT:
                 return
             if answer.status_code != HTTPStatus.NOT_FOUND:
-                raise refusal("reach", self._place(container), answer)
+                raise refusal("reach", self._account.place(container), answer)
         if not self._create:
             raise self._no_container("reach", container)
-        with self._asked("make", container, "PUT", body=b"") as answer:
+        with self._account.asked("make", container, "PUT", body=b"") as answer:
             if answer.status_code not in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
-                raise refusal("make", self._place(container), answer)
+                raise refusal("make", self._account.place(container), answer)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        del sha256  # Swift confirms by MD5
         check_key(key)
         md5 = md5_hex(body)
-        headers = {"ETag": md5, "Content-Type": "application/octet-stream"}
-        with self._asked("put", key, "PUT", headers=headers, body=body) as answer:
+        headers = {"ETag": md5, "Content-Type": "application/octet-stream"} | ({"If-None-Match": "*"} if once else {})
+        with self._account.asked("put", key, "PUT", headers=headers, body=body) as answer:
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 raise self._no_container("put", key)
-            if not HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
-                raise refusal("put", self._place(key), answer)
-            etag = answer.headers.get("ETag", "").strip('"')
-        if etag != md5:
+            exists = once and answer.status_code == HTTPStatus.PRECONDITION_FAILED
+            if not exists and not HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES:
+                raise refusal("put", self._account.place(key), answer)
+            etag = _etag(answer)
+        if exists:
+            self._recognise(key, md5)
+        elif etag != md5:
             cause = f"the store confirmed the digest {etag or '(none)'} and not {md5}"
-            raise failure(CORRUPT, "put", self._place(key), cause)
+            raise failure(CORRUPT, "put", self._account.place(key), cause)
 
     def get(self, key: str, *, limit: int) -> bytes:
         check_key(key)
-        with self._asked("get", key, "GET") as answer:
+        with self._account.asked("get", key, "GET") as answer:
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 raise self._absent("get", key)
             if answer.status_code != HTTPStatus.OK:
-                raise refusal("get", self._place(key), answer)
+                raise refusal("get", self._account.place(key), answer)
             announced = answer.headers.get("Content-Length", "")
             if not announced.isdecimal():
-                raise failure(UNREACHABLE, "get", self._place(key), "the store announces no length")
+                raise failure(UNREACHABLE, "get", self._account.place(key), "the store announces no length")
             expected = min(limit, int(announced))
-            body = _read(answer, expected)
+            body = read(answer, expected)
         if len(body) < expected:
             cause = f"the transfer ended after {len(body)} of {expected} bytes"
-            raise failure(UNREACHABLE, "get", self._place(key), cause)
+            raise failure(UNREACHABLE, "get", self._account.place(key), cause)
         return body
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -125,18 +120,16 @@ class SwiftStore:
 
     def delete(self, key: str) -> None:
         check_key(key)
-        with self._asked("delete", key, "DELETE") as answer:
+        with self._account.asked("delete", key, "DELETE") as answer:
             if answer.status_code == HTTPStatus.NO_CONTENT:
                 return
             if answer.status_code != HTTPStatus.NOT_FOUND:
-                raise refusal("delete", self._place(key), answer)
+                raise refusal("delete", self._account.place(key), answer)
         self._check_container("delete", key)
 
     def close(self) -> None:
         """For the end of the program. A later request opens connections anew."""
-        with self._lock:
-            if self._made is not None:
-                self._made[0].close()
+        self._account.close()
 
     def _containers(self, prefix: str) -> Sequence[str]:
         """In the order of the keys in them. An account without any was never prepared, and is reported missing."""
@@ -153,103 +146,58 @@ class SwiftStore:
         while page := self._page(container, {**query, "format": "json"} | ({"marker": marker} if marker else {})):
             following = page[-1].get("name") or page[-1]["subdir"]
             if marker is not None and following <= marker:
-                raise failure(UNREACHABLE, "list", self._place(container), "the listing does not go on")
+                raise failure(UNREACHABLE, "list", self._account.place(container), "the listing does not go on")
             yield from page
             marker = following
 
     def _page(self, container: str, query: Mapping[str, str]) -> Sequence[dict[str, Any]]:
-        with self._asked("list", container, "GET", query=query) as answer:
+        with self._account.asked("list", container, "GET", query=query) as answer:
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 raise self._no_container("list", container)
             if answer.status_code not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
-                raise refusal("list", self._place(container), answer)
-            text = _read(answer, _PAGE_LIMIT)
+                raise refusal("list", self._account.place(container), answer)
+            text = read(answer, _PAGE_LIMIT)
         try:
             page: object = json.loads(text) if answer.status_code == HTTPStatus.OK else []
         except ValueError as error:
-            raise failure(UNREACHABLE, "list", self._place(container), "the answer is not a whole listing") from error
+            raise failure(
+                UNREACHABLE, "list", self._account.place(container), "the answer is not a whole listing"
+            ) from error
         if not isinstance(page, list) or not all(map(_is_entry, page)):
-            raise failure(UNREACHABLE, "list", self._place(container), "the answer is not a listing")
+            raise failure(UNREACHABLE, "list", self._account.place(container), "the answer is not a listing")
         return page
+
+    def _recognise(self, key: str, md5: str) -> None:
+        """What lies under a key that is written once must be this body: an earlier put of it, whose answer was lost."""
+        with self._account.asked("put", key, "HEAD") as answer:
+            if answer.status_code == HTTPStatus.NOT_FOUND:  # it has gone meanwhile: the next try will put it
+                raise failure(UNREACHABLE, "put", self._account.place(key), "what lay there has just been removed")
+            if answer.status_code != HTTPStatus.OK:
+                raise refusal("put", self._account.place(key), answer)
+            if _etag(answer) == md5:
+                return
+        raise failure(IN_THE_WAY, "put", self._account.place(key), "something else lies there")
 
     def _absent(self, operation: str, key: str) -> StoreError:
         """A 404 says neither whether the object or its container is missing."""
         self._check_container(operation, key)
-        return failure(NO_OBJECT, operation, self._place(key), "there is no such object")
+        return failure(NO_OBJECT, operation, self._account.place(key), "there is no such object")
 
     def _check_container(self, operation: str, key: str) -> None:
         container = key.partition("/")[0]
-        with self._asked(operation, container, "HEAD") as answer:
+        with self._account.asked(operation, container, "HEAD") as answer:
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 raise self._no_container(operation, key)
             if answer.status_code != HTTPStatus.NO_CONTENT:
-                raise refusal(operation, self._place(key), answer)
+                raise refusal(operation, self._account.place(key), answer)
 
     def _no_container(self, operation: str, key: str) -> StoreError:
         cause = f"there is no container {key.partition('/')[0]}" if key else "there is no container"
-        return failure(NO_CONTAINER, operation, self._place(key), cause)
-
-    @contextmanager
-    def _asked(
-        self,
-        operation: str,
-        key: str,
-        method: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | bytearray | None = None,
-    ) -> Iterator[requests.Response]:
-        """The answer, whatever its status. A refused token is replaced, once. What the block raises is translated."""
-        session, tokens = self._connection
-
-        def send(login: Login) -> requests.Response:
-            return session.request(
-                method,
-                f"{self._storage_url(login)}/{quote(key)}".removesuffix("/"),
-                params=query,
-                headers={"X-Auth-Token": login.token, **(headers or {})},
-                data=cast("bytes", Blocks(body)) if body else body,  # the stubs want iterables of bytes alone
-                allow_redirects=False,
-                stream=True,
-                verify=trust(self._options),
-            )
-
-        with translated(operation, self._place(key)):
-            login = tokens.current()
-            answer = send(login)
-            if answer.status_code == HTTPStatus.UNAUTHORIZED:
-                answer.close()
-                answer = send(tokens.renewed(login))
-            with answer:
-                yield answer
-                answer.raw.read(1)  # at the end of what it says, and only there, the connection can be used again
-
-    def _storage_url(self, login: Login) -> str:
-        if self._account is None:
-            return login.storage_url.rstrip("/")
-        parts = urlsplit(login.storage_url)
-        return urlunsplit(parts._replace(path=_ACCOUNT_AT_END.sub(f"/{quote(self._account)}", parts.path)))
-
-    @property
-    def _connection(self) -> tuple[requests.Session, Tokens]:
-        with self._lock:
-            if self._made is None:
-                session = open_session(self._options)
-                self._made = (session, Tokens(login_of(self._options, session)))
-            return self._made
-
-    def _place(self, key: str) -> str:
-        return f"{self.url}/{key}"
+        return failure(NO_CONTAINER, operation, self._account.place(key), cause)
 
 
-def _read(answer: requests.Response, size: int) -> bytes:
-    """So many bytes of its body, or all there are. urllib3 raises when there are fewer than were announced."""
-    pieces, got = [], 0
-    while got < size and (piece := answer.raw.read(size - got, decode_content=False)):
-        pieces.append(piece)
-        got += len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def _etag(answer: requests.Response) -> str:
+    return answer.headers.get("ETag", "").strip('"')
 
 
 def _is_entry(entry: object) -> bool:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 import requests
@@ -18,6 +19,7 @@ from keystoneauth1 import exceptions as keystone
 from urllib3.exceptions import HTTPError
 
 from backup_agent.errors import ErrorCode, MissingError, StoreError, TransientStoreError
+from backup_agent.storage.retry_after import retry_after_s
 
 _WORDS_READ = 2000  # bytes of an answer that refuses
 _WORDS_TOLD = 300  # characters of them
@@ -51,6 +53,9 @@ NO_CONTAINER = Kind(
     "Check store.url, store.container and store.swift, or set store.create to have the container made.",
 )
 NO_OBJECT = Kind(MissingError, ErrorCode.OBJECT_MISSING, "Check the store's URL and the backup's id.")
+IN_THE_WAY = Kind(
+    StoreError, ErrorCode.OBJECT_EXISTS, "Find out who put it there, and move it away; it was left as it is."
+)
 FAILED = Kind(
     StoreError, ErrorCode.STORE_FAILED, "Check store.url, store.swift and the store's own log for what it did not like."
 )
@@ -109,26 +114,36 @@ _BY_STATUS: dict[int, Kind] = {
         _ELSEWHERE,
     ),
 }
+NO_LOGIN_THERE = Kind(
+    StoreError,
+    ErrorCode.STORE_FAILED,
+    "Check store.swift.auth_url, and whether store.swift.auth (v1, v3) is the kind of login that answers there.",
+)
 _LOGIN_BY_STATUS: dict[int, Kind] = {
     **_BY_STATUS,
     **dict.fromkeys((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN), NO_LOGIN),
+    HTTPStatus.UNPROCESSABLE_ENTITY: NO_LOGIN_THERE,
 }
 
 
-def failure(kind: Kind, operation: str, place: str, cause: str) -> StoreError:
-    """`operation` and `place` are for the operator: what was done, to which URL."""
-    return kind.error(kind.code, f"can't {operation} {place}: {cause}", kind.hint)
+def failure(kind: Kind, operation: str, place: str, cause: str, *, retry_after: float | None = None) -> StoreError:
+    """`operation` and `place` are for the operator: what was done, to which URL. `retry_after` in seconds."""
+    message = f"can't {operation} {place}: {cause}"
+    if kind.error is TransientStoreError:
+        return TransientStoreError(kind.code, message, kind.hint, retry_after_s=retry_after)
+    return kind.error(kind.code, message, kind.hint)
 
 
 def refusal(operation: str, place: str, answer: requests.Response) -> StoreError:
     """What an answer that is none of those expected means. Reads its body."""
-    return failure(_BY_STATUS.get(answer.status_code, FAILED), operation, place, _told(answer))
+    kind = _BY_STATUS.get(answer.status_code, FAILED)
+    return failure(kind, operation, place, _told(answer), retry_after=_rest(answer))
 
 
 def login_refusal(place: str, answer: requests.Response) -> StoreError:
     """The same of an answer to a user and a key."""
-    kind = _LOGIN_BY_STATUS.get(answer.status_code, FAILED)
-    return failure(kind, "log in at", place, _told(answer))
+    kind = _LOGIN_BY_STATUS.get(answer.status_code, NO_LOGIN_THERE)
+    return failure(kind, "log in at", place, _told(answer), retry_after=_rest(answer))
 
 
 @contextmanager
@@ -137,12 +152,13 @@ def translated(operation: str, place: str) -> Iterator[None]:
     try:
         yield
     except keystone.HttpError as error:
-        kind = _LOGIN_BY_STATUS.get(error.http_status, FAILED)
-        raise failure(kind, operation, place, _one_line(error)) from error
-    except (keystone.CatalogException, keystone.AuthorizationFailure) as error:
+        kind = _LOGIN_BY_STATUS.get(error.http_status, NO_LOGIN_THERE)
+        rest = None if error.response is None else _rest(error.response)
+        raise failure(kind, operation, place, _one_line(error), retry_after=rest) from error
+    except keystone.CatalogException as error:
         raise failure(NO_ENDPOINT, operation, place, _one_line(error)) from error
     except keystone.InvalidResponse as error:  # a redirection, or a page of some other server
-        raise failure(_ELSEWHERE, operation, place, _one_line(error)) from error
+        raise failure(NO_LOGIN_THERE, operation, place, _one_line(error)) from error
     except (keystone.ClientException, requests.RequestException, HTTPError, OSError) as error:
         raise failure(_judge(error), operation, place, _one_line(error)) from error
 
@@ -180,6 +196,10 @@ def _told(answer: requests.Response) -> str:
     if transaction := answer.headers.get("X-Trans-Id") or answer.headers.get("X-Openstack-Request-Id"):
         parts.append(f"transaction {transaction}")
     return ", ".join(part for part in parts if part)
+
+
+def _rest(answer: requests.Response) -> float | None:
+    return retry_after_s({name.lower(): value for name, value in answer.headers.items()}, datetime.now(UTC))
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from backup_agent.storage.swift_client import SwiftOptions, trust
-from backup_agent.storage.swift_errors import FAILED, failure, login_refusal, translated
+from backup_agent.storage.swift_errors import NO_LOGIN_THERE, failure, login_refusal, translated
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,9 @@ def _login_v1(options: SwiftOptions, session: requests.Session) -> Login:
     token = answer.headers.get("X-Auth-Token") or answer.headers.get("X-Storage-Token")
     storage_url = options.storage_url or answer.headers.get("X-Storage-Url")
     if not token or not storage_url:
-        raise failure(FAILED, "log in at", place, "the answer has no X-Auth-Token and X-Storage-Url: is it a v1 login?")
+        raise failure(
+            NO_LOGIN_THERE, "log in at", place, "the answer has no X-Auth-Token and X-Storage-Url: is it a v1 login?"
+        )
     return Login(token, storage_url, _seconds(answer.headers.get("X-Auth-Token-Expires")))
 
 
@@ -60,9 +62,11 @@ def _login_v3(options: SwiftOptions, session: Session) -> Login:
                 service_type="object-store", interface=options.interface, region_name=options.region
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise failure(FAILED, "log in at", options.auth_url, "the answer is not Keystone's") from error
+            raise failure(NO_LOGIN_THERE, "log in at", options.auth_url, "the answer is not Keystone's") from error
     if access.auth_token is None or storage_url is None or access.expires is None or access.issued is None:
-        raise failure(FAILED, "log in at", options.auth_url, "the answer lacks a token, its times or an endpoint")
+        raise failure(
+            NO_LOGIN_THERE, "log in at", options.auth_url, "the answer lacks a token, its times or an endpoint"
+        )
     # Both times are Keystone's: this host's clock need not agree with it.
     return Login(access.auth_token, storage_url, (access.expires - access.issued).total_seconds())
 
