@@ -20,6 +20,7 @@ demo: packages $(READY)  ## back up, destroy and restore a private MariaDB; show
 # Most of these tests wait for servers: a few run beside each other, each file in one process, with servers of its own.
 test: check  ## everything: check, then the tests against real servers; WORKERS=3 at a time
 	@./setup/packages.sh tests
+	@./setup/servers.sh .venv-servers
 	$(BIN)/python -m pytest tests --ignore tests/unit -m "not alone" -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests --ignore tests/unit -m alone
 
@@ -47,6 +48,8 @@ lock: setup  ## resolve the dependencies anew into requirements/
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    $${with[$$name]} pyproject.toml -o requirements/$$name.lock --upgrade; \
 	done
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  requirements/servers.in -o requirements/servers.lock --upgrade
 
 # Where `make install` puts things; a package sets DESTDIR, PREFIX=/usr and UNITDIR=/usr/lib/systemd/system.
 PREFIX ?= /usr/local
@@ -95,4 +98,4 @@ $(READY): requirements/dev.lock pyproject.toml setup/venv.sh
 	@touch $@
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .venv-bench .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

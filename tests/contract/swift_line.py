@@ -42,6 +42,10 @@ class SwiftLine:
             store or self.faulty, give_up_after=20, cancellation=Cancellation(), on_retry=self.retries.append
         )
 
+    def ask(self, method: str, path: str, **headers: str) -> int:
+        """The status of something that the store never asks for."""
+        return self.server.ask(method, f"{self.account}/{path}", **headers)
+
     def logins(self) -> int:
         return self.proxy.requests.count(LOGIN)
 

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.swift_client import SwiftOptions
@@ -82,6 +84,19 @@ class PrivateSwift:
             connect_timeout_s=20,
             read_timeout_s=20,
         )
+
+    def ask(self, method: str, path: str, **headers: str) -> int:
+        """The status of what the service user asks for below `/v1/`. Underscores in `headers` are hyphens."""
+        login = {"X-Auth-User": "service:agent", "X-Auth-Key": KEY}
+        with urlopen(Request(f"{self.url}/auth/v1.0", headers=login)) as answer:
+            token = answer.headers["X-Auth-Token"]
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(f"{self.url}/v1/{path}", method=method, headers={"X-Auth-Token": token, **more})
+        try:
+            with urlopen(request) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
 
     def forget_tokens(self) -> None:
         """Revokes all that it has given, with the next request."""

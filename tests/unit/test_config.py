@@ -88,6 +88,16 @@ def test_the_example_filled_in_is_valid(tmp_path: Path) -> None:
         (GOOD + "[engine]\nextra_args = '--x'\n", "engine.extra_args: Input should be a valid tuple"),
         (GOOD + "[engine]\nkind = 'mysqldump'\n", "engine.kind: Input should be 'mariadb-backup' or 'xtrabackup'"),
         (GOOD + "[log]\nlevel = 'loud'\n", "log.level: Input should be 'debug', 'info', 'warning' or 'error'"),
+        (GOOD + "[store.swift]\nauth = 'v2'\n", "store.swift.auth: Input should be 'v1' or 'v3'"),
+        (GOOD + "[store.swift]\nkey = 'k'\nkey_file = '/k'\n", "store.swift: give either key or key_file, not both"),
+        (
+            GOOD + "[store.swift]\napplication_credential_id = 'x'\nproject = 'y'\n",
+            "store.swift: an application credential has its user and its project",
+        ),
+        (
+            GOOD + "[store.swift]\napplication_credential_id = 'x'\nauth = 'v1'\n",
+            "store.swift: application credentials are Keystone's",
+        ),
         (GOOD.replace("44b2", "44B2"), "instance.id: must be a UUID in lower case"),
         (GOOD.replace("44b2", "../44b2"), "instance.id: must be a UUID in lower case"),
         (GOOD.replace("1234", "12/34"), "instance.account_id: String should match pattern"),
@@ -221,5 +231,7 @@ def test_without_a_password_the_socket_decides(tmp_path: Path) -> None:
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:
     text = GOOD.replace("[store]", 'password = "plain-secret"\n[store]')
-    loaded = load(written(tmp_path, text + "[store.s3]\naccess_key_id = 'k'\nsecret_access_key = 'plain-secret'\n"))
+    text += "[store.s3]\naccess_key_id = 'k'\nsecret_access_key = 'plain-secret'\n"
+    text += "[store.swift]\nkey = 'plain-secret'\n"
+    loaded = load(written(tmp_path, text))
     assert "plain-secret" not in f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()}"
