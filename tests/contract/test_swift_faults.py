@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
+from tests.contract.conftest import CROWD
 from tests.contract.line import KEY, LARGE, MIB, SMALL, failure
 from tests.contract.swift_line import SwiftLine, refused
 from tests.servers.faultproxy import altered, answer_lost, download_cut, passed, unanswered, upload_cut
+from tests.servers.swift import CROWD_ACCOUNT
+from tests.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.server
 
@@ -83,6 +86,32 @@ def test_a_listing_cut_short_is_never_an_empty_or_shorter_one(swift_line: SwiftL
     ]
     swift_line.proxy.play(passed(), download_cut(0, then=then))
     assert list(swift_line.retrying().children("box/")) == ["i0", "i1", "i2"]
+
+
+def test_a_listing_goes_on_where_it_failed(swift_line: SwiftLine) -> None:
+    crowded = swift_line.store(swift_line.options(timeout_s=20), CROWD_ACCOUNT, create=False)
+    list(crowded.children(""))
+    swift_line.proxy.play(passed(), passed(), refused(503))
+
+    keys = [entry.key for entry in swift_line.retrying(crowded).list("crowd/chunk-0000")]
+
+    assert len(keys) == CROWD
+    assert keys == sorted(set(keys))
+    assert len(swift_line.retries) == 1
+
+
+def test_connections_are_used_again(swift_line: SwiftLine) -> None:
+    with TcpProxy(swift_line.server.port) as wire:
+        url = f"http://127.0.0.1:{wire.port}"
+        store = swift_line.store(swift_line.server.options(url=url))
+        for _ in range(5):
+            store.prepare("box")
+            store.put(KEY, SMALL)
+            assert store.get(KEY, limit=MIB) == SMALL
+            assert len(list(store.list("box/"))) == 1
+            store.delete(KEY)
+        store.close()
+        assert wire.accepted <= 2
 
 
 def test_a_silent_store_is_left_after_the_read_time_out(swift_line: SwiftLine) -> None:

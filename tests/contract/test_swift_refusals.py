@@ -119,6 +119,15 @@ def test_without_an_account_in_the_url_the_store_is_where_the_login_leads(swift_
     named.close()
 
 
+def test_an_account_can_only_take_the_place_of_another(swift_line: SwiftLine) -> None:
+    for path in ("/swift/v1", "/v1/", ""):
+        store = swift_line.store(swift_line.options(storage_url=f"{swift_line.server.url}{path}"))
+        error = failure(lambda store=store: store.prepare("box"))  # type: ignore[misc]  # of a default
+        assert error.code is ErrorCode.STORE_FAILED
+        assert "names no account" in error.message
+        assert "store.swift.storage_url" in error.hint
+
+
 @pytest.mark.parametrize(("user", "key"), [("service:agent", "wrong"), ("nobody:here", "serving"), ("nobody", "x")])
 def test_a_wrong_key_is_denied_with_a_hint_at_where_it_goes(swift_line: SwiftLine, user: str, key: str) -> None:
     store = swift_line.store(swift_line.options(user=user, key=key))
@@ -199,6 +208,7 @@ SECRET = "Plant3d"
         ({"storage_url": f"http://127.0.0.1/v1/x?key={SECRET}"}, "storage_url holds credentials"),
         ({"auth_url": "keystone.example.org"}, "auth_url is no http"),
         ({"auth_url": f"https://keystone:{SECRET}/v3"}, "auth_url can't be read"),
+        ({"storage_url": "http://127.0.0.1/v1/AUTH_{tenant}"}, "storage_url has a placeholder"),
         ({"key": ""}, "key is missing"),
         ({"key": f"{SECRET}\n"}, "key begins or ends with a space"),
         ({"key": f"{SECRET}\x01{SECRET}"}, "key begins or ends with a space"),

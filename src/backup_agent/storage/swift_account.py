@@ -16,11 +16,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import requests
 
 from backup_agent.storage.swift_client import Blocks, SwiftOptions, open_session, trust
-from backup_agent.storage.swift_errors import translated
+from backup_agent.storage.swift_errors import NO_ENDPOINT, failure, translated
 from backup_agent.storage.swift_login import Login, login_of
 from backup_agent.storage.swift_tokens import Tokens
 
-_ACCOUNT_AT_END = re.compile(r"/[^/]+/*$")
+_ACCOUNT_AT_END = re.compile(r"/v[0-9.]+/(?P<account>[^/]+)/*$")
 
 
 class Account:
@@ -79,13 +79,20 @@ class Account:
                 answer = send(tokens.renewed(login))
             with answer:
                 yield answer
-                answer.raw.read(1)  # at the end of what it says, and only there, the connection can be used again
+                if answer.raw.length_remaining == 0:
+                    answer.raw.read(1)  # so that it notices, and the connection is used again
 
     def _storage_url(self, login: Login) -> str:
         if self._name is None:
             return login.storage_url.rstrip("/")
         parts = urlsplit(login.storage_url)
-        return urlunsplit(parts._replace(path=_ACCOUNT_AT_END.sub(f"/{quote(self._name)}", parts.path)))
+        found = _ACCOUNT_AT_END.search(parts.path)
+        if found is None:
+            cause = (
+                f"the login leads to {login.storage_url}, which names no account that another could take the place of"
+            )
+            raise failure(NO_ENDPOINT, "reach", self.url, cause)
+        return urlunsplit(parts._replace(path=parts.path[: found.start("account")] + quote(self._name)))
 
     @property
     def _connection(self) -> tuple[requests.Session, Tokens]:

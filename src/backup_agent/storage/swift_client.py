@@ -140,6 +140,8 @@ def _check_url(name: str, url: str) -> None:
         raise _unusable(f"{name} is no http(s) URL", hint)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise _unusable(f"{name} holds credentials, a query or a fragment", hint)
+    if "{" in url or "}" in url:
+        raise _unusable(f"{name} has a placeholder", "Only storage_url may have one, and only {account_id}.")
 
 
 def _unusable(what: str, hint: str) -> ConfigError:
