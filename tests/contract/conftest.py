@@ -106,7 +106,6 @@ def crowded_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param("throttled s3", marks=pytest.mark.server),
         pytest.param("swift", marks=pytest.mark.server),
         pytest.param("retrying swift", marks=pytest.mark.server),
-        pytest.param("throttled swift", marks=pytest.mark.server),
         pytest.param("swift of keystone", marks=pytest.mark.server),
         pytest.param("s3 of swift", marks=pytest.mark.server),
         pytest.param("s3 of juicefs", marks=pytest.mark.server),

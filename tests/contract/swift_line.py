@@ -10,7 +10,7 @@ from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.swift import SwiftStore
 from backup_agent.storage.swift_client import SwiftOptions
 from tests.contract.line import TIMEOUT_S
-from tests.servers.faultproxy import Exchange, FaultProxy, Step
+from tests.servers.faultproxy import Exchange, FaultProxy, Step, passed
 from tests.servers.swift import PrivateSwift
 
 LOGIN = "GET /auth/v1.0"
@@ -64,5 +64,16 @@ def refused(status: int, **headers: str) -> Step:
             pass
         answer = {name.replace("_", "-"): value for name, value in headers.items()}
         exchange.reply(status, {"X-Trans-Id": "tx-scripted", **answer}, b"<html><h1>As scripted</h1></html>")
+
+    return step
+
+
+def noting(heads: list[dict[str, str]]) -> Step:
+    """Passes a request on, also one that is meant for a proxy, and notes its headers."""
+
+    def step(exchange: Exchange) -> None:
+        heads.append({name.lower(): value for name, value in exchange.headers.items()})
+        exchange.path = "/" + exchange.path.split("/", 3)[3] if "://" in exchange.path else exchange.path
+        passed()(exchange)
 
     return step

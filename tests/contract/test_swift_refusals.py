@@ -1,4 +1,4 @@
-"""What a store in Swift makes of refusals: by the cluster, its limits and access lists, by Keystone; and of options."""
+"""What a store in Swift makes of refusals: by the cluster, its limits and access lists; and of options."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backup_agent.errors import ConfigError, ErrorCode, MissingError, StoreError, TransientStoreError
+from backup_agent.errors import ConfigError, ErrorCode, MissingError, TransientStoreError
 from backup_agent.storage.swift import SwiftStore
 from backup_agent.storage.swift_client import SwiftOptions
 from tests.contract.line import KEY, LARGE, SMALL, failure
-from tests.contract.swift_line import SwiftLine, refused
+from tests.contract.swift_line import SwiftLine, noting, refused
 from tests.servers.certificate import write_certificate
-from tests.servers.faultproxy import Exchange, FaultProxy, Step, passed
+from tests.servers.faultproxy import FaultProxy
 from tests.servers.mariadb import free_port
-from tests.servers.swift import Cloud, new_account
 
 pytestmark = pytest.mark.server
 
@@ -170,17 +169,6 @@ def test_a_certificate_that_is_not_trusted_is_named_and_not_tried_again(swift_li
         assert "store.swift.ca_bundle" in error.hint
 
 
-def noting(heads: list[dict[str, str]]) -> Step:
-    """Passes a request on, also one that is meant for a proxy, and notes its headers."""
-
-    def step(exchange: Exchange) -> None:
-        heads.append({name.lower(): value for name, value in exchange.headers.items()})
-        exchange.path = "/" + exchange.path.split("/", 3)[3] if "://" in exchange.path else exchange.path
-        passed()(exchange)
-
-    return step
-
-
 def test_the_environment_names_the_proxy_and_netrc_is_not_read(
     swift_line: SwiftLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,70 +214,3 @@ def test_options_that_can_not_be_used_are_found_before_the_first_request(
 
     assert words in caught.value.message
     assert SECRET not in f"{caught.value.message} {caught.value.hint} {options!r}"
-
-
-def log_in(store: SwiftStore) -> StoreError | None:
-    try:
-        store.prepare("box")
-    except StoreError as error:
-        return error
-    finally:
-        store.close()
-    return None
-
-
-def test_keystone_lets_in_by_password_and_by_application_credential(cloud: Cloud) -> None:
-    credential = cloud.keystone.application_credential(cloud.member)
-    project = f"AUTH_{cloud.project_id}"
-    for number, (account, options) in enumerate(
-        [
-            (None, cloud.member),
-            (None, replace(cloud.member, auth_url=cloud.keystone.url.removesuffix("/v3"))),
-            (None, replace(cloud.member, region="RegionOne")),
-            (None, credential),
-            (project, cloud.keeper),
-        ]
-    ):
-        store = SwiftStore(account, create=True, options=options)
-        store.prepare("box")
-        store.put(f"box/{number}", b"x")
-        assert len(list(store.list("box/"))) == number + 1
-        store.close()
-
-
-def test_keystone_says_who_is_not_let_in_and_what_is_not_there(cloud: Cloud) -> None:
-    credential = cloud.keystone.application_credential(cloud.member)
-    cases: list[tuple[SwiftOptions, ErrorCode, str]] = [
-        (replace(cloud.member, key="wrong"), ErrorCode.STORE_DENIED, "store.swift"),
-        (replace(credential, key="wrong"), ErrorCode.STORE_DENIED, "application credential"),
-        (replace(cloud.member, project_id=None, project="nowhere"), ErrorCode.STORE_DENIED, "project"),
-        (replace(cloud.member, region="Mars"), ErrorCode.STORE_FAILED, "region"),
-        (replace(cloud.member, interface="admin"), ErrorCode.STORE_FAILED, "interface"),
-        (replace(cloud.member, auth_url=cloud.swift.url), ErrorCode.STORE_FAILED, "store.swift.auth_url"),
-    ]
-    for options, code, hint in cases:
-        error = log_in(SwiftStore(None, create=True, options=options))
-        assert error is not None
-        assert (error.code, isinstance(error, TransientStoreError)) == (code, False)
-        assert hint in error.hint
-        assert cloud.member.key not in error.message
-    stranger = log_in(SwiftStore(new_account(), create=True, options=cloud.member))
-    assert stranger is not None
-    assert stranger.code is ErrorCode.STORE_DENIED
-
-
-def test_a_token_that_keystone_revokes_is_replaced(cloud: Cloud) -> None:
-    with FaultProxy(cloud.swift.port) as proxy:
-        heads: list[dict[str, str]] = []
-        proxy.otherwise = noting(heads)
-        options = replace(cloud.member, storage_url=f"{proxy.url}/v1/AUTH_{cloud.project_id}")
-        store = SwiftStore(None, create=True, options=options)
-        store.prepare("box")
-        cloud.keystone.revoke(heads[-1]["x-auth-token"])
-        cloud.swift.forget_tokens()
-
-        store.put(KEY, SMALL)
-
-        assert store.get(KEY, limit=len(SMALL)) == SMALL
-        store.close()
-    assert len({head["x-auth-token"] for head in heads}) == 2
