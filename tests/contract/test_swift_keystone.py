@@ -8,10 +8,12 @@ import pytest
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
 from backup_agent.storage.swift import SwiftStore
-from backup_agent.storage.swift_client import SwiftOptions
+from backup_agent.storage.swift_client import SwiftOptions, open_session
+from backup_agent.storage.swift_login import login_of
 from tests.contract.line import KEY, SMALL
 from tests.contract.swift_line import noting
 from tests.servers.faultproxy import FaultProxy
+from tests.servers.keystone import TOKEN_LIFE
 from tests.servers.swift import Cloud, new_account
 
 pytestmark = pytest.mark.server
@@ -82,3 +84,12 @@ def test_a_token_that_keystone_revokes_is_replaced(cloud: Cloud) -> None:
         assert store.get(KEY, limit=len(SMALL)) == SMALL
         store.close()
     assert len({head["x-auth-token"] for head in heads}) == 2
+
+
+def test_how_long_a_token_is_good_is_told_by_keystones_own_clock(cloud: Cloud) -> None:
+    with open_session(cloud.member) as session:
+        login = login_of(cloud.member, session)()
+
+    assert login.lifetime == TOKEN_LIFE
+    assert login.storage_url == f"{cloud.swift.url}/v1/AUTH_{cloud.project_id}"
+    assert login.token not in repr(login)

@@ -89,22 +89,6 @@ def test_a_wrong_key_is_told_with_what_to_look_at_and_asked_once(
     assert SECRET not in outcome.stderr + check.stdout + check.stderr
 
 
-def test_what_is_missing_or_contradicts_itself_is_a_matter_of_configuration(
-    tmp_path: Path, shop: PrivateMariaDB, swift: PrivateSwift, account: SwiftStore
-) -> None:
-    cases: list[tuple[dict[str, str | None], str]] = [
-        ({"auth_url": None}, "store.swift.auth_url is missing"),
-        ({"key": None}, "store.swift.key is missing"),
-        ({"key_file": "/nowhere"}, "give either key or key_file"),
-        ({"key": None, "key_file": "/nowhere"}, "can't read store.swift.key_file /nowhere"),
-        ({"storage_url": f"{swift.url}/v1/AUTH_x"}, "named in store.url and by store.swift.storage_url"),
-        ({"application_credential_id": "x"}, "an application credential has its user"),
-    ]
-    for number, (changes, words) in enumerate(cases):
-        agent = on_swift(tmp_path / str(number), shop, account, swift.options(), **changes)
-        refused(agent.run("run-once"), "config_invalid", "config", words)
-
-
 def test_a_container_that_may_not_be_made_is_missing(
     tmp_path: Path, shop: PrivateMariaDB, swift: PrivateSwift, account: SwiftStore
 ) -> None:

@@ -40,15 +40,15 @@ enabled = false
 password_hash_rounds = 4
 """
 _KEYS = 2
+TOKEN_LIFE = 1200
+"""In seconds. One that an overloaded host can outlive would end the tokens of Swift itself too."""
 
 
 class PrivateKeystone:
     """Serves while its context is open."""
 
-    def __init__(self, base: Path, *, token_life: int = 3600) -> None:
-        """Its tokens are good for `token_life` seconds."""
+    def __init__(self, base: Path) -> None:
         self._base = base
-        self._token_life = token_life
         self._stack = ExitStack()
         self.port = free_port()
 
@@ -59,7 +59,7 @@ class PrivateKeystone:
             (keys / str(number)).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
             (keys / str(number)).chmod(0o600)
         shutil.copy(_DATABASE, self._base / "keystone.db")
-        (self._base / "keystone.conf").write_text(_CONFIGURATION.format(base=self._base, token_life=self._token_life))
+        (self._base / "keystone.conf").write_text(_CONFIGURATION.format(base=self._base, token_life=TOKEN_LIFE))
         script = Path(__file__).with_name("keystone_process.py")
         self._stack.enter_context(
             running(

@@ -106,9 +106,9 @@ class PrivateSwift:
 class Cloud:
     """A Keystone, and a Swift that it knows; everything below `base`."""
 
-    def __init__(self, base: Path, *, token_life: int = 3600) -> None:
+    def __init__(self, base: Path) -> None:
         self._stack = ExitStack()
-        self.keystone = PrivateKeystone(base / "keystone", token_life=token_life)
+        self.keystone = PrivateKeystone(base / "keystone")
         self.swift = PrivateSwift(base / "swift", keystone=self.keystone.middleware)
 
     def __enter__(self) -> Self:
