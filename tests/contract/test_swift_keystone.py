@@ -34,9 +34,7 @@ def test_keystone_lets_in_by_password_and_by_application_credential(cloud: Cloud
     project = f"AUTH_{cloud.project_id}"
     for number, (account, options) in enumerate(
         [
-            (None, cloud.member),
-            (None, replace(cloud.member, auth_url=cloud.keystone.url.removesuffix("/v3"))),
-            (None, replace(cloud.member, region="RegionOne")),
+            (None, replace(cloud.member, region="RegionOne", auth_url=cloud.keystone.url.removesuffix("/v3"))),
             (None, credential),
             (project, cloud.keeper),
         ]
