@@ -12,7 +12,8 @@ from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table
 from backup_agent.cli.session import session
 from backup_agent.operations.clock import SystemClock
-from backup_agent.operations.status import Ended, Holder, Running, Status, Waiting
+from backup_agent.operations.services import Holder
+from backup_agent.operations.status import Ended, Running, Status, Waiting
 from backup_agent.operations.status import status as look
 
 

@@ -29,6 +29,7 @@ from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objec
 from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
+from backup_agent.operations.garbage_marker import marked
 from backup_agent.operations.job import Asked, begin, catalogue_of, check_expiry, let_wait
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
@@ -96,7 +97,11 @@ def _make(
         with services.journal.transaction() as transaction:
             transaction.left_behind(request.id, objects=True)
 
-    with services.guard(cancellation) as unguarded, leaving_nothing_behind(cleaner, place, remains):
+    with (
+        services.guard(cancellation) as unguarded,
+        leaving_nothing_behind(cleaner, place, remains),
+        marked(catalogue.store, services.connect_store(hurry, 0), place, services.clock),
+    ):
         if unguarded is not None:
             teller.warn(unguarded)
         taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from backup_agent.domain.event import EventError
 from backup_agent.domain.manifest import BackupType
@@ -14,20 +13,8 @@ from backup_agent.domain.state import Phase
 from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.instance.process import lives
 from backup_agent.journal.interface import Job, View
+from backup_agent.operations.services import Holder
 from backup_agent.report.told import Told, told
-
-
-class Holder(Protocol):
-    """Who holds the instance's lock."""
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def command(self) -> str: ...
-    @property
-    def backup_id(self) -> str | None: ...
-    @property
-    def since(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)

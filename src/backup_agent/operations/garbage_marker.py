@@ -1,0 +1,149 @@
+"""The sign of life of an attempt: a small object beside its chunks, put before the first one and then ever again.
+
+For those who can't see the agent's process or its lock: garbage collection, and deletion, on another host. Each sign
+has a key of its own, because keys are written once; the one before it is removed. None stays of an attempt that ended.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from pydantic import ValidationError
+
+from backup_agent.domain.frozen import Frozen
+from backup_agent.domain.layout import BackupPlace
+from backup_agent.domain.manifest import Timestamp
+from backup_agent.domain.objects import ObjectKind, kind_of
+from backup_agent.domain.process import ProcessId
+from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, RejectedError
+from backup_agent.instance.process import lives, namespace, this_process
+from backup_agent.operations.clock import Clock, timestamp
+from backup_agent.storage.interface import Store
+
+log = structlog.get_logger(__name__)
+
+BEAT_SECONDS = 300.0
+"""Between two signs."""
+LIVES_FOR = timedelta(hours=1)
+"""How long an attempt on another host is taken to live after its last sign: some clocks are wrong by minutes."""
+_LIMIT = 4096
+
+
+class Marker(Frozen):
+    host: str
+    namespace: str
+    """In which the process has its number: containers of one host have their own."""
+    process: ProcessId
+    """Its start names the boot of the host."""
+    beat: Timestamp
+
+    def dead(self) -> bool:
+        """Whether it is known that its process has ended."""
+        here = (self.host, self.namespace) == (socket.gethostname(), namespace())
+        return here and not lives(self.process)
+
+    def age(self, now: datetime) -> timedelta:
+        """Since its last sign, by the two hosts' clocks."""
+        return now - datetime.fromisoformat(self.beat).astimezone(UTC)
+
+
+class Beating:
+    """Puts signs for one attempt. `beat` and `end` are for one thread at a time."""
+
+    def __init__(self, store: Store, place: BackupPlace, clock: Clock) -> None:
+        self._store = store
+        self._place = place
+        self._clock = clock
+        self._number = 0
+
+    def beat(self) -> None:
+        marker = Marker(
+            host=socket.gethostname(),
+            namespace=namespace(),
+            process=this_process(),
+            beat=timestamp(self._clock.now()),
+        )
+        self._store.put(self._key(self._number + 1), marker.model_dump_json().encode())
+        self._number += 1
+        if self._number > 1:
+            self._store.delete(self._key(self._number - 1))
+
+    def end(self, store: Store) -> None:
+        """Takes the last sign away by `store`. One that stays harms nobody: it is no part of a backup."""
+        try:
+            store.delete(self._key(self._number))
+        except BackupAgentError as error:
+            log.warning("a marker stays beside the backup", key=self._key(self._number), reason=error.message)
+
+    def _key(self, number: int) -> str:
+        return f"{self._place.prefix}attempt-{number:08d}.json"
+
+
+@contextmanager
+def marked(store: Store, cleaner: Store, place: BackupPlace, clock: Clock) -> Iterator[None]:
+    """The attempt within is seen to live. What it leaves when it fails, its clean-up removes, the last sign too.
+
+    Raises what the store raises when the first sign can't be put; later ones may fail.
+    """
+    beating = Beating(store, place, clock)
+    beating.beat()
+    ended = threading.Event()
+
+    def beat_on() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            try:
+                beating.beat()
+            except BackupAgentError as error:
+                log.warning("can't give a sign of life", prefix=place.prefix, reason=error.message)
+
+    thread = threading.Thread(target=beat_on, name="attempt-marker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    beating.end(cleaner)
+
+
+def markers(store: Store, keys: list[str]) -> list[Marker | None]:
+    """Those under `keys`; None for one that can't be told: it was replaced in this moment, or is none of ours."""
+    found: list[Marker | None] = []
+    for key in keys:
+        try:
+            found.append(Marker.model_validate_json(store.get(key, limit=_LIMIT)))
+        except (MissingError, ValidationError):
+            found.append(None)
+    return found
+
+
+def marker_keys(store: Store, place: BackupPlace) -> list[str]:
+    prefix = f"{place.prefix}attempt-"
+    keys = [stored.key for stored in store.list(prefix)]
+    return [key for key in keys if kind_of(key.removeprefix(place.prefix)) is ObjectKind.MARKER]
+
+
+def remove_markers(store: Store, place: BackupPlace) -> None:
+    """Of a dead attempt whose backup is whole."""
+    for key in marker_keys(store, place):
+        store.delete(key)
+
+
+def check_nobody_else(store: Store, place: BackupPlace) -> None:
+    """Raises RejectedError (`backup_in_use`) when an agent elsewhere seems to be at work there.
+
+    On this host, the caller has the instance's lock.
+    """
+    now = datetime.now(UTC)
+    for marker in markers(store, marker_keys(store, place)):
+        if marker is not None and not marker.dead() and marker.age(now) < LIVES_FOR:
+            raise RejectedError(
+                ErrorCode.BACKUP_IN_USE,
+                f"backup {place.backup_id} is being taken on {marker.host}, as of {marker.beat}",
+                "Wait for its end. If that host is gone, try again an hour after that time.",
+            )
