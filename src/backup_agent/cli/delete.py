@@ -47,7 +47,10 @@ def delete(
             _ask(foreseen, state, yes=yes)
         with progress(state) as step:
             done = delete_by_hand(foreseen, services, state.cancellation, step)
-        _print(done, json=json)
+        if json:
+            print_json({"deleted": deleted_as_json(done)})
+        else:
+            print_deleted(done)
 
 
 @contextmanager
@@ -94,9 +97,9 @@ def _row(backup: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _print(done: Deletion, *, json: bool) -> None:
-    result = {"backups": done.ids, "objects": done.removed.objects, "bytes": done.removed.bytes}
-    if json:
-        print_json({"deleted": result})
-    else:
-        print_fields({"deleted": done.ids, "objects": done.removed.objects, "freed": size_text(done.removed.bytes)})
+def deleted_as_json(done: Deletion) -> dict[str, Any]:
+    return {"backups": done.ids, "objects": done.removed.objects, "bytes": done.removed.bytes}
+
+
+def print_deleted(done: Deletion) -> None:
+    print_fields({"deleted": done.ids, "objects": done.removed.objects, "freed": size_text(done.removed.bytes)})

@@ -70,7 +70,7 @@ def delete_by_hand(
     part of it may be done.
     """
     with deleting("delete", foreseen.backup_id, foreseen.plan.ids, services, cancellation) as done:
-        delete_agreed(foreseen, foreseen.plan.ids, services, cancellation, on_progress, done=done)
+        delete_agreed(foreseen.backup_id, foreseen.plan.ids, services, cancellation, on_progress, done=done)
         if foreseen.backup_id not in done.ids:
             raise not_found(foreseen.backup_id)
     return done
@@ -102,7 +102,7 @@ def deleting(
 
 
 def delete_agreed(
-    foreseen: Foreseen,
+    backup_id: str,
     agreed: frozenset[str],
     services: BackupServices,
     cancellation: Cancellation,
@@ -114,7 +114,7 @@ def delete_agreed(
 
     One that is gone by now is no error.
     """
-    backup_id, instance_id = foreseen.backup_id, services.policy.instance_id
+    instance_id = services.policy.instance_id
     command = DeleteBackup(backup_id=backup_id, account_id=services.policy.account_id)
     catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
     wanted = plan(backup_id, catalogue, instance_id, services.journal.job(backup_id))
