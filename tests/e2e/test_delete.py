@@ -13,12 +13,12 @@ import pytest
 from backup_agent.domain.process import ProcessId
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.operations.garbage_marker import Marker
-from tests.e2e.shelves import Shelf, fill, listed, outbox, restores, stored
 from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.conftest import CREATE_SHOP
 from tests.faults.outcomes import refused
 from tests.faults.traces import contents, lock_is_free
 from tests.servers.mariadb import PrivateMariaDB
+from tests.shelves import Shelf, fill, listed, outbox, restores, stored
 
 pytestmark = pytest.mark.server
 

@@ -13,7 +13,6 @@ import pytest
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from tests.agent import ACCOUNT
 from tests.daemon import FAST, Platform, at_work, command, create
-from tests.e2e.shelves import Shelf, fill, stored
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running
 from tests.faults.conftest import CREATE_SHOP
 from tests.faults.stalls import notes_are_written
@@ -21,6 +20,7 @@ from tests.faults.test_daemon import id_of
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB
 from tests.servers.rabbitmq import PASSWORD, USER, PrivateRabbitMQ
+from tests.shelves import Shelf, fill, stored
 
 pytestmark = pytest.mark.server
 

@@ -50,7 +50,7 @@ def catalogue_of(backup_id: str, work: Work) -> Catalogue:
 
 def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None] = lambda: None) -> Removed:
     """All of `wanted`, which must be noted; tells of each but the last, which is the task's own."""
-    remover = Remover(catalogue.store, work.services.clock, work.cancellation, on_removed)
+    remover = Remover(catalogue.store, work.cancellation, on_removed)
     instance_id = work.services.policy.instance_id
     total = Removed()
     for doomed in wanted.backups:
@@ -103,7 +103,7 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
     if job is not None and job.state not in TERMINAL:
         raise in_use(backup_id, "it is being taken")
     _check_owner(command, catalogue, instance_id)
-    wanted = plan(backup_id, catalogue, instance_id, job)
+    wanted = plan(backup_id, catalogue, instance_id, services.journal)
     if not wanted.backups:
         if work.last_told(backup_id) is None:
             raise not_found(backup_id)
@@ -126,7 +126,7 @@ def _go_on(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
             ErrorCode.JOURNAL_CORRUPT, "what the journal noted of a deletion can't be read", "Delete the backup again."
         ) from error
     work.backup = noted.backups[-1].backup
-    now = plan(command.backup_id, catalogue, services.policy.instance_id, services.journal.job(command.backup_id))
+    now = plan(command.backup_id, catalogue, services.policy.instance_id, services.journal)
     new = tuple(doomed for doomed in now.backups if doomed.id not in noted.ids)
     if new and work.task.origin is Origin.RUN_ONCE:
         raise RejectedError(
@@ -185,8 +185,7 @@ def _refuse(command: DeleteBackup, job: Job) -> RejectedError | None:
 def _refuse_beside(command: DeleteBackup, work: Work, at_work: str) -> RejectedError | None:
     """The one at work may be one of those to go, or be built on one of them."""
     catalogue = catalogue_of(command.backup_id, work)
-    job = work.services.journal.job(command.backup_id)
-    wanted = plan(command.backup_id, catalogue, work.services.policy.instance_id, job)
+    wanted = plan(command.backup_id, catalogue, work.services.policy.instance_id, work.services.journal)
     return refusal_beside(command.backup_id, wanted.ids, at_work, work.services.journal)
 
 
