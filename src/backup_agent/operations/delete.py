@@ -109,8 +109,8 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
             raise not_found(backup_id)
         return wanted  # failed and cleaned up, or deleted before
     work.backup = wanted.backups[-1].backup
-    if work.task.beside in wanted.ids:
-        raise in_use(backup_id, f"backup {work.task.beside} was being worked on when that was asked for")
+    if worked_on := wanted.ids.intersection(work.task.beside):
+        raise in_use(backup_id, f"backup {min(worked_on)} was being worked on when that was asked for")
     check(wanted, catalogue, instance_id)
     work.note(wanted.model_dump_json())
     return wanted

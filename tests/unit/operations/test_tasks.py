@@ -90,7 +90,7 @@ def test_a_backup_that_is_being_built_on_is_refused_at_once_and_the_one_being_ma
     assert desk.heard.events[-1].error is not None
     assert (desk.heard.events[-1].error.code, desk.heard.events[-1].error.status) == ("backup_in_use", 422)
     take(desk, delete(made["data"]["backup"]["id"]))
-    assert the_task(desk).beside == made["data"]["backup"]["id"]
+    assert the_task(desk).beside == (made["data"]["backup"]["id"],)
 
 
 def test_a_task_of_a_dead_process_is_gone_on_with(desk: Desk) -> None:
