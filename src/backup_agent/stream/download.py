@@ -20,15 +20,17 @@ from backup_agent.stream.settings import StreamSettings
 def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: StreamSettings) -> Iterator[memoryview]:
     """The raw stream, chunk by chunk; each is good until the next one is asked for.
 
-    Each chunk is verified (size, SHA-256 of the stored bytes, decompression, raw size) before it is given out; the
-    SHA-256 of the whole is checked after the last one, so what was made of the chunks may be used only when this ends
-    without an error. Raises IntegrityError (`chunk_corrupt`, `chunk_missing`) and what the store raises.
+    Each chunk is verified (size, SHA-256 of the stored bytes, decompression, raw size) before it is given out. The
+    SHA-256 of the whole is taken meanwhile and checked after the last one, so what was made of the chunks may be used
+    only when this ends without an error. Raises IntegrityError (`chunk_corrupt`, `chunk_missing`) and what the store
+    raises.
     """
     digest = hashlib.sha256()
     largest = max(chunk.raw_size + chunk.stored_size for chunk in manifest.chunks)
     in_use = max(chunk.raw_size for chunk in manifest.chunks)
     ahead = max(1, min(settings.transfers, (settings.memory - in_use) // max(1, largest)))
     pool = ThreadPoolExecutor(ahead, "fetch")
+    digester = ThreadPoolExecutor(1, "digest")
     buffers = _Buffers(in_use)
     waiting: deque[Future[_Fetched]] = deque()
     numbers = iter(range(len(manifest.chunks)))
@@ -39,10 +41,12 @@ def read_stream(store: Store, place: BackupPlace, manifest: Manifest, settings: 
             if not waiting:
                 break
             fetched = waiting.popleft().result()
-            digest.update(fetched.raw)
+            digested = digester.submit(digest.update, fetched.raw)
             yield fetched.raw
+            digested.result()
             buffers.give_back(fetched.buffer)
     finally:
+        digester.shutdown()
         pool.shutdown(cancel_futures=True)
     if digest.hexdigest() != manifest.totals.raw_sha256:
         raise IntegrityError(

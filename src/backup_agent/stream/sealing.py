@@ -204,5 +204,5 @@ def unreadable(error: OSError) -> EngineError:
 
 
 def be_nice(niceness: int) -> None:
-    """Lowers the priority of the calling thread alone: sealing can wait, the engine and the server can't."""
+    """Lowers the priority of the calling thread alone: what it does can wait, the engine and the server can't."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -18,7 +18,7 @@ class StreamSettings:
     adaptive: bool = False
     """Whether the level of zstd may rise above that of `compression` while the store is slow."""
     nice: int = 10
-    """CPU niceness of the threads that seal: what they do can wait, other than the server and the locked engine."""
+    """CPU niceness of the threads that seal and store: they can wait, the server and the locked engine can't."""
 
     @property
     def raw_buffers(self) -> int:

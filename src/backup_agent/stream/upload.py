@@ -69,7 +69,7 @@ class Upload:
         self._unsealed = 0
         self._pending = 1  # chunks on their way, and the source, which may bring more
         self._sealers = ThreadPoolExecutor(settings.threads, "seal", initializer=be_nice, initargs=(settings.nice,))
-        self._movers = ThreadPoolExecutor(settings.transfers, "store")
+        self._movers = ThreadPoolExecutor(settings.transfers, "store", initializer=be_nice, initargs=(settings.nice,))
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._ended = threading.Event()
