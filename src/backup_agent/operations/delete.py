@@ -17,7 +17,7 @@ from backup_agent.domain.deletion import Doomed, Plan
 from backup_agent.domain.event import EventType
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.state import TERMINAL, State
-from backup_agent.errors import ErrorCode, IntegrityError, MissingError, RejectedError
+from backup_agent.errors import BackupAgentError, ErrorCode, IntegrityError, MissingError, RejectedError
 from backup_agent.journal.interface import Job, Journal, Origin
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.catalogue import Catalogue
@@ -35,8 +35,16 @@ WORK = "delete"
 
 def carry_out(command: DeleteBackup, work: Work) -> Said:
     """For the queue, and for what a crash has interrupted."""
-    catalogue = catalogue_of(command.backup_id, work)
-    wanted = _go_on(command, catalogue, work) if work.notes else _begin(command, catalogue, work)
+    if work.notes is None:
+        catalogue = catalogue_of(command.backup_id, work)
+        wanted = _begin(command, catalogue, work)
+    else:
+        noted = _noted(work.notes)
+        catalogue = Catalogue(work.services.connect_store(work.cancellation, None), noted.container)
+        try:
+            wanted = _go_on(command, noted, catalogue, work)
+        except RejectedError as error:
+            raise _partly(error) from error
     remove(wanted, catalogue, work)
     return deleted(command.backup_id, wanted, work)
 
@@ -58,7 +66,7 @@ def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[
         place = catalogue.place(instance_id, doomed.id)
         pin = pin_of(catalogue.store, place) if _is_backup(doomed, catalogue, instance_id) else None
         if pin is not None:  # since the plan was made
-            raise pinned(doomed.id, pin)
+            raise _partly(pinned(doomed.id, pin))
         expected = frozenset(place.chunk(number, doomed.suffix) for number in range(doomed.chunks))
         removed = remover.remove(place, expected)
         log.info("a backup is deleted", backup_id=doomed.id, objects=removed.objects, bytes=removed.bytes)
@@ -116,15 +124,23 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
     return wanted
 
 
-def _go_on(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
-    """What was noted, and what a control plane has had built on it since; by hand, only what was agreed to."""
-    services = work.services
+def _noted(notes: str) -> Plan:
     try:
-        noted = Plan.model_validate_json(work.notes or "")
+        return Plan.model_validate_json(notes)
     except ValidationError as error:
         raise IntegrityError(
             ErrorCode.JOURNAL_CORRUPT, "what the journal noted of a deletion can't be read", "Delete the backup again."
         ) from error
+
+
+def _partly(error: RejectedError) -> BackupAgentError:
+    """What would have been a refusal, had nothing been removed before."""
+    return BackupAgentError(error.code, f"{error.message}; what is built on it may be gone already", error.hint)
+
+
+def _go_on(command: DeleteBackup, noted: Plan, catalogue: Catalogue, work: Work) -> Plan:
+    """What was noted, and what a control plane has had built on it since; by hand, only what was agreed to."""
+    services = work.services
     work.backup = noted.backups[-1].backup
     now = plan(command.backup_id, catalogue, services.policy.instance_id, services.journal)
     new = tuple(doomed for doomed in now.backups if doomed.id not in noted.ids)

@@ -6,6 +6,8 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import pytest
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.manifest import SealedManifest
-from backup_agent.errors import ErrorCode, MissingError, RejectedError, StoreError
+from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, RejectedError, StoreError
 from backup_agent.operations import delete_by_hand as by_hand
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.delete_by_hand import Deletion, delete_by_hand, foresee
 from backup_agent.operations.delete_objects import Removed, Remover
+from backup_agent.operations.garbage import Search, collect
 from backup_agent.operations.services import BackupServices
 from backup_agent.storage.interface import Store, StoredObject
 from tests.faults.traces import contents
@@ -99,6 +102,32 @@ def test_a_deletion_that_the_store_refuses_is_told_as_failed_and_can_be_done_aga
     run(desk.services, desk.shelf.grandchild)
     run(desk.services, desk.shelf.child)
     assert stored(desk.agent) == {desk.shelf.base, desk.shelf.twin} | desk.shelf.second_chain
+
+
+def test_a_pin_that_comes_in_the_middle_keeps_its_backup_and_what_it_is_built_on(desk: Desk) -> None:
+    class Pinning(StoreInFront):
+        def delete(self, key: str) -> None:
+            if f"{desk.shelf.grandchild}/manifest" in key:
+                (desk.agent.directory(desk.shelf.child) / "pin").write_text("{}")
+            super().delete(key)
+
+    with pytest.raises(BackupAgentError, match="is pinned; what is built on it may be gone") as caught:
+        run(desk.with_store(Pinning), desk.shelf.child)
+    assert caught.value.code is ErrorCode.BACKUP_PINNED
+    assert not isinstance(caught.value, RejectedError)
+    assert desk.outbox == [("backup.deleted", desk.shelf.grandchild), ("backup.delete_failed", desk.shelf.child)]
+    assert desk.shelf.child in {one.manifest.id for one in chains(desk)}
+
+
+def test_what_is_left_is_looked_for_where_it_was_when_the_deletion_began(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, suppress(Kill):
+        patch.setattr(by_hand, "this_process", lambda: DEAD)
+        run(desk.with_store(partial(Deadly, number=2)), desk.shelf.twin)
+    desk.services = replace(desk.services, container="another")
+    collect(Search(timedelta(hours=1)), desk.services, Cancellation(), lambda _: None)
+    assert desk.shelf.twin not in stored(desk.agent)
 
 
 def test_what_was_agreed_to_is_not_more_than_what_is_there_by_now(desk: Desk) -> None:
