@@ -13,8 +13,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from backup_agent.domain.chain import resolve
 from backup_agent.domain.layout import BackupPlace
-from backup_agent.domain.manifest import BackupType, Chunk, LsnRange, Parent, SealedManifest, Totals, encode, seal
+from backup_agent.domain.manifest import (
+    BackupType,
+    Chunk,
+    LsnRange,
+    Parent,
+    SealedManifest,
+    Totals,
+    decode,
+    encode,
+    seal,
+)
 from backup_agent.journal.sqlite import SqliteJournal
 from tests.agent import checksums
 from tests.e2e.judging import serving
@@ -109,8 +120,19 @@ def stored(agent: ConfinedAgent) -> set[str]:
     return {Path(name).parts[2] for name in agent.stored_files() if len(Path(name).parts) > 3}
 
 
-def listed(agent: ConfinedAgent) -> set[str]:
-    return {one["id"] for one in agent.run("list", "--json").json["backups"]}
+def whole(agent: ConfinedAgent) -> set[str]:
+    """The backups there are. Fails unless each of them has its whole chain, with all of its chunks."""
+    found = {path.parent.name: manifest_in(agent, path.parent.name) for path in agent.store.rglob("manifest.json")}
+    for sealed in found.values():
+        for link in resolve(sealed, found.__getitem__):
+            stored_chunks = list(agent.directory(link.id).glob("chunk-*"))
+            assert len(stored_chunks) == len(link.chunks)
+    return set(found)
+
+
+def manifest_in(agent: ConfinedAgent, backup_id: str) -> SealedManifest:
+    data = (agent.directory(backup_id) / "manifest.json").read_bytes()
+    return decode(data, instance_id=agent.instance_id, backup_id=backup_id)
 
 
 def outbox(agent: ConfinedAgent) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from backup_agent.operations.garbage_marker import Marker
 from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.outcomes import refused
 from tests.faults.traces import contents, lock_is_free
-from tests.shelves import Shelf, listed, outbox, stored, write
+from tests.shelves import Shelf, outbox, stored, whole, write
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_a_whole_chain_goes_the_deepest_first_and_the_others_stay_as_they_were(
     assert gone.index(shelf.grandchild) < gone.index(shelf.child)
     assert gone[-1] == shelf.base
     assert outbox(agent) == [("backup.deleted", backup_id) for backup_id in gone]
-    assert stored(agent) == listed(agent) == shelf.second_chain
+    assert stored(agent) == whole(agent) == shelf.second_chain
     assert {one: contents(agent.directory(one)) for one in shelf.second_chain} == others
 
 

@@ -13,7 +13,7 @@ from tests.faults.outcomes import refused
 from tests.faults.terminals import Terminal
 from tests.faults.traces import contents
 from tests.faults.waiting import until
-from tests.shelves import REMEMBERING, Shelf, listed, outbox, stored, write
+from tests.shelves import REMEMBERING, Shelf, outbox, stored, whole, write
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_the_oldest_chain_goes_whole_and_the_newest_stays_as_it_was(agent: Confi
         **dict.fromkeys(shelf.second_chain, True),
     }
     assert set(done.json["expired"]["deleted"]["backups"]) == shelf.first_chain
-    assert stored(agent) == listed(agent) == shelf.second_chain
+    assert stored(agent) == whole(agent) == shelf.second_chain
     assert sorted(outbox(agent)) == sorted(("backup.deleted", one) for one in shelf.first_chain)
     assert {one: contents(agent.directory(one)) for one in shelf.second_chain} == newest
     again = agent.run("expire", "--keep-fulls", "1", "--yes", "--json")

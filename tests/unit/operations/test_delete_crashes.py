@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.domain.manifest import SealedManifest
-from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, RejectedError, StoreError
+from backup_agent.domain.layout import BackupPlace
+from backup_agent.errors import BackupAgentError, ErrorCode, RejectedError, StoreError
 from backup_agent.operations import delete_by_hand as by_hand
-from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.delete_by_hand import Deletion, delete_by_hand, foresee
 from backup_agent.operations.delete_objects import Removed, Remover
 from backup_agent.operations.garbage import Search, collect
 from backup_agent.operations.services import BackupServices
 from backup_agent.storage.interface import Store, StoredObject
 from tests.faults.traces import contents
-from tests.shelves import Shelf, stored
+from tests.shelves import Shelf, stored, whole
 from tests.unit.operations.wired import DEAD, Desk, StoreInFront
 
 
@@ -52,17 +51,6 @@ def run(services: BackupServices, backup_id: str) -> Deletion:
     return delete_by_hand(foresee(backup_id, services, Cancellation()), services, Cancellation(), lambda _: None)
 
 
-def chains(desk: Desk) -> list[SealedManifest]:
-    """What is listed; each must have its whole chain, with all of its chunks."""
-    catalogue = Catalogue(desk.services.connect_store(Cancellation(), None), desk.services.container)
-    good, bad = catalogue.backups(desk.agent.instance_id)
-    assert bad == []
-    for one in good:
-        for link in catalogue.chain(one):
-            assert len(list(desk.agent.directory(link.id).glob("chunk-*"))) == 3
-    return good
-
-
 def test_killed_before_each_request_a_rerun_does_the_rest(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +63,7 @@ def test_killed_before_each_request_a_rerun_does_the_rest(
             run(desk.with_store(partial(Deadly, number=number)), shelf.base)
             break
         killed += 1
-        chains(desk)
+        assert whole(desk.agent) >= shelf.second_chain
         done = run(desk.services, shelf.base)
         assert shelf.base in done.ids
         assert stored(desk.agent) == shelf.second_chain
@@ -97,8 +85,8 @@ def test_a_deletion_that_the_store_refuses_is_told_as_failed_and_can_be_done_aga
         run(desk.with_store(Refusing), desk.shelf.child)
     assert desk.outbox == [("backup.delete_failed", desk.shelf.child)]
     assert desk.heard.events[0].status == "DELETE_FAILED"
-    assert desk.shelf.grandchild not in {one.manifest.id for one in chains(desk)}
-    assert desk.shelf.child in {one.manifest.id for one in chains(desk)}, "the deepest goes first"
+    assert desk.shelf.grandchild not in whole(desk.agent)
+    assert desk.shelf.child in whole(desk.agent), "the deepest goes first"
     run(desk.services, desk.shelf.grandchild)
     run(desk.services, desk.shelf.child)
     assert stored(desk.agent) == {desk.shelf.base, desk.shelf.twin} | desk.shelf.second_chain
@@ -116,7 +104,7 @@ def test_a_pin_that_comes_in_the_middle_keeps_its_backup_and_what_it_is_built_on
     assert caught.value.code is ErrorCode.BACKUP_PINNED
     assert not isinstance(caught.value, RejectedError)
     assert desk.outbox == [("backup.deleted", desk.shelf.grandchild), ("backup.delete_failed", desk.shelf.child)]
-    assert desk.shelf.child in {one.manifest.id for one in chains(desk)}
+    assert desk.shelf.child in whole(desk.agent)
 
 
 def test_what_is_left_is_looked_for_where_it_was_when_the_deletion_began(
@@ -159,9 +147,7 @@ def remover(store: Store) -> Remover:
 
 
 def test_a_listing_that_lags_behind_is_not_believed_either_way(desk: Desk) -> None:
-    place = Catalogue(desk.services.connect_store(Cancellation(), None), "z_CLOUDDB_BACKUPS").place(
-        desk.agent.instance_id, desk.shelf.twin
-    )
+    place = BackupPlace("z_CLOUDDB_BACKUPS", desk.agent.instance_id, desk.shelf.twin)
     store = Lagging(desk.services.connect_store(Cancellation(), None))
     expected = frozenset(place.chunk(number, ".zst") for number in range(3))
     assert remover(store).remove(place, expected).objects == 3
@@ -184,11 +170,9 @@ class Stubborn(StoreInFront):
 
 def test_what_did_not_go_is_deleted_again_and_in_the_end_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backup_agent.operations.delete_objects._PAUSE", 0.001)
-    catalogue = Catalogue(desk.services.connect_store(Cancellation(), None), "z_CLOUDDB_BACKUPS")
-    place = catalogue.place(desk.agent.instance_id, desk.shelf.twin)
+    store = desk.services.connect_store(Cancellation(), None)
+    place = BackupPlace("z_CLOUDDB_BACKUPS", desk.agent.instance_id, desk.shelf.twin)
     with pytest.raises(StoreError, match="still has it"):
-        remover(Stubborn(catalogue.store, 100)).remove(place)
-    assert remover(Stubborn(catalogue.store, 3)).remove(place) == Removed(1, 1000)
-    with pytest.raises(MissingError):
-        catalogue.load(place.instance_id, place.backup_id)
+        remover(Stubborn(store, 100)).remove(place)
+    assert remover(Stubborn(store, 3)).remove(place) == Removed(1, 1000)
     assert not desk.agent.directory(desk.shelf.twin).exists()
