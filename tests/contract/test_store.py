@@ -50,6 +50,18 @@ def test_an_object_larger_than_a_chunk_comes_back_whole(store: Store) -> None:
     assert list(store.list(KEY)) == [StoredObject(KEY, len(body))]
 
 
+def test_a_listing_tells_when_an_object_was_put_by_the_store_s_own_clock(store: Store) -> None:
+    store.put(KEY, b"first")
+    (first,) = store.list(KEY)
+    store.put(KEY, b"second")
+    (second,) = store.list(KEY)
+
+    assert first.modified is not None
+    assert second.modified is not None
+    assert first.modified.utcoffset() is not None
+    assert first.modified <= second.modified
+
+
 def test_no_more_than_the_limit_is_read(store: Store) -> None:
     store.put(KEY, b"0123456789" * MIB)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-RUNS_THE_AGENT = tuple(f"backup-agent{name}.service" for name in ("", "@", "-full", "-incremental"))
-TIMERS = ("backup-agent-full.timer", "backup-agent-incremental.timer")
+RUNS_THE_AGENT = tuple(f"backup-agent{name}.service" for name in ("", "@", "-full", "-incremental", "-expire"))
+TIMERS = ("backup-agent-full.timer", "backup-agent-incremental.timer", "backup-agent-expire.timer")
 UNITS = (*RUNS_THE_AGENT, *TIMERS, "backup-agent-guard@.service", "backup-agent-guard@.path")
 MOST_EXPOSURE = 2.0
 

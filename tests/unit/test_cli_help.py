@@ -13,7 +13,20 @@ from typer.testing import CliRunner
 from backup_agent.cli import app
 from backup_agent.version import __version__
 
-COMMANDS = ["run", "run-once", "status", "list", "show", "restore", "config check"]
+COMMANDS = [
+    "run",
+    "run-once",
+    "status",
+    "list",
+    "show",
+    "restore",
+    "delete",
+    "expire",
+    "gc",
+    "pin",
+    "unpin",
+    "config check",
+]
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backup_agent.domain.command import BackupRequest, CancelBackup, CreateBackup
+from backup_agent.domain.command import BackupRequest, CancelBackup, CreateBackup, DeleteBackup
 from backup_agent.errors import ErrorCode, RejectedError
 from backup_agent.inbox.wire import LIMIT, Received, parse_command
 
@@ -60,7 +60,9 @@ def refusal(content: bytes) -> str:
 
 
 def test_a_good_message_is_understood() -> None:
-    assert parse_command(body(MESSAGE)) == Received(CreateBackup(backup=BackupRequest(**BACKUP)), None)
+    known_by = f"{MESSAGE['source']} {MESSAGE['id']}"
+    expected = Received(CreateBackup(backup=BackupRequest(**BACKUP)), None, "backup.create", known_by)
+    assert parse_command(body(MESSAGE)) == expected
     full = {**BACKUP, "description": "My Backup", "parent_id": PARENT}
     assert parse_command(body({**MESSAGE, "data": {"backup": full, "container": "monthly"}})).command == CreateBackup(
         backup=BackupRequest(**BACKUP, description="My Backup", parent_id=PARENT), container="monthly"
@@ -72,6 +74,15 @@ def test_a_cancellation_names_its_backup() -> None:
     message = {**MESSAGE, "type": "backup.cancel", "data": {"backup_id": ID}}
     assert parse_command(body(message)).command == CancelBackup(backup_id=ID)
     assert "data.backup_id: must be a UUID" in refusal(body({**message, "data": {"backup_id": "../x"}}))
+
+
+def test_a_deletion_names_its_backup_and_the_account() -> None:
+    message = {**MESSAGE, "type": "backup.delete", "data": {"backup_id": ID, "account_id": "1234"}}
+    assert parse_command(body(message)).command == DeleteBackup(backup_id=ID, account_id="1234")
+    assert "data.account_id: Field required" in refusal(body({**message, "data": {"backup_id": ID}}))
+    assert "data.cascade: Extra inputs" in refusal(
+        body({**message, "data": {"backup_id": ID, "account_id": "1", "cascade": True}})
+    )
 
 
 def test_a_command_may_expire() -> None:

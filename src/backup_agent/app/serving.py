@@ -57,7 +57,7 @@ class Serving:
             self._worker,
             Notifier.of(os.environ),
             reload=self._reload,
-            describe=lambda: self._following.describe(self._worker.running),
+            describe=lambda: self._following.describe(self._worker.running, self._worker.doing),
         )
 
     def _reload(self) -> Parts:

@@ -63,6 +63,7 @@ def wire(config: Config, reporter: Reporter) -> Services:
         reporter=reporter,
         clock=SystemClock(),
         lock=_lock(instance),
+        lock_holder=InstanceLock(instance.runtime_dir, instance.id).holder,
         connect_store=store(config),
     )
 

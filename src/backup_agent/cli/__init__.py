@@ -7,7 +7,11 @@ import signal
 import typer
 
 from backup_agent.cli.config_check import config_check
+from backup_agent.cli.delete import delete
+from backup_agent.cli.expire import expire
+from backup_agent.cli.gc import gc
 from backup_agent.cli.list import list_backups
+from backup_agent.cli.pin import pin, unpin
 from backup_agent.cli.restore import restore
 from backup_agent.cli.run import run
 from backup_agent.cli.run_once import run_once
@@ -48,6 +52,11 @@ app.command("status")(status)
 app.command("list")(list_backups)
 app.command("show")(show)
 app.command("restore")(restore)
+app.command("delete")(delete)
+app.command("expire")(expire)
+app.command("gc")(gc)
+app.command("pin")(pin)
+app.command("unpin")(unpin)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from backup_agent.domain.ids import is_uuid
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
 from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.pins import pins_of
 from backup_agent.report.log import LogReporter
 
 
@@ -42,13 +44,20 @@ def list_backups(
             raise RejectedError(ErrorCode.INVALID_REQUEST, f"{instance_id!r} is not an instance id", "Give a UUID.")
         catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
         good, bad = catalogue.backups(instance_id)
+        pinned = pins_of(catalogue, instance_id, [one.manifest.id for one in good])
         state.cancellation.check()
         if json:
-            backups = [resource.of_completed(one, catalogue.location(instance_id, one.manifest.id)) for one in good]
+            backups = [
+                {
+                    **resource.of_completed(one, catalogue.location(instance_id, one.manifest.id)),
+                    "pinned": one.manifest.id in pinned,
+                }
+                for one in good
+            ]
             unreadable = [{"id": one.backup_id, "error": one.error.message} for one in bad]
             print_json({"backups": backups, "unreadable": unreadable})
         else:
-            _print(good)
+            _print(good, pinned)
             if not good and not bad:
                 typer.echo(f"There is no backup of instance {instance_id} in {catalogue.store.url}.", err=True)
         for one in bad:
@@ -57,9 +66,11 @@ def list_backups(
             raise typer.Exit(IntegrityError.exit_status)
 
 
-def _print(backups: list[SealedManifest]) -> None:
+def _print(backups: list[SealedManifest], pinned: Container[str]) -> None:
+    """Whether a backup is pinned is said where one is."""
+    any_pinned = any(one.manifest.id in pinned for one in backups)
     print_table(
-        ("ID", "TYPE", "PARENT", "FINISHED", "SIZE", "RAW", "NAME"),
+        ("ID", "TYPE", "PARENT", "FINISHED", "SIZE", "RAW", *(["PIN"] if any_pinned else []), "NAME"),
         [
             (
                 one.manifest.id,
@@ -68,6 +79,7 @@ def _print(backups: list[SealedManifest]) -> None:
                 one.manifest.finished[:19],
                 size_text(one.manifest.totals.stored_size),
                 size_text(one.manifest.totals.raw_size),
+                *(["pinned" if one.manifest.id in pinned else "-"] if any_pinned else []),
                 one.manifest.name,
             )
             for one in backups

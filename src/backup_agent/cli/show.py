@@ -11,6 +11,7 @@ from backup_agent.domain.chain import Chain
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.errors import IntegrityError
 from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.pins import pin_of
 from backup_agent.report.log import LogReporter
 
 
@@ -30,6 +31,8 @@ def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json:
         chain, broken = _chain(catalogue, sealed)
         location = catalogue.location(manifest.instance_id, manifest.id)
         backup = {**resource.of_completed(sealed, location), **resource.details(manifest)}
+        pin = pin_of(catalogue.store, catalogue.place(manifest.instance_id, manifest.id))
+        backup["pin"] = pin.model_dump() if pin is not None else None
         if json:
             print_json({"backup": {**backup, "chain": [link.id for link in chain] if chain else None}})
         else:

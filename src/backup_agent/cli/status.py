@@ -12,7 +12,8 @@ from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table
 from backup_agent.cli.session import session
 from backup_agent.operations.clock import SystemClock
-from backup_agent.operations.status import Ended, Holder, Running, Status, Waiting
+from backup_agent.operations.services import Holder
+from backup_agent.operations.status import Commanded, Ended, Running, Status, Waiting
 from backup_agent.operations.status import status as look
 
 
@@ -63,6 +64,15 @@ def _print(found: Status) -> None:
                 for one in found.waiting
             ],
         )
+    if found.tasks:
+        print_table(
+            ("COMMAND", "BACKUP", "RECEIVED", "ATTEMPTS", "PROCESS"), [_command_row(one) for one in found.tasks]
+        )
+
+
+def _command_row(one: Commanded) -> tuple[str, ...]:
+    process = "waits" if one.process is None else f"{one.process.pid}{'' if one.lives else ' (gone)'}"
+    return one.kind, one.backup_id or "-", _time(one.received), str(one.attempts), process
 
 
 def _running_text(found: Status) -> str:
@@ -125,6 +135,7 @@ def _as_json(found: Status) -> dict[str, Any]:
         },
         "running": [_running_json(one) for one in found.running],
         "waiting": [_waiting_json(one) for one in found.waiting],
+        "tasks": [_command_json(one) for one in found.tasks],
         "outbox": {
             "depth": found.outbox_depth,
             "oldest_age_s": None if found.outbox_oldest is None else round(found.outbox_oldest.total_seconds(), 3),
@@ -156,6 +167,17 @@ def _waiting_json(one: Waiting) -> dict[str, Any]:
         "type": one.type.value,
         "received": _time(one.received),
         "expires": _time(one.expires) if one.expires else None,
+    }
+
+
+def _command_json(one: Commanded) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "backup_id": one.backup_id,
+        "received": _time(one.received),
+        "attempts": one.attempts,
+        "pid": one.process.pid if one.process else None,
+        "lives": one.lives,
     }
 
 

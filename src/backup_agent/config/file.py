@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.retaining import RetentionConfig
 from backup_agent.config.serving import (
     BrokerConfig,
     GuardConfig,
@@ -49,6 +50,7 @@ class Config(BaseSettings):
     journal: JournalConfig = JournalConfig()
     broker: BrokerConfig = BrokerConfig()
     service: ServiceConfig = ServiceConfig()
+    retention: RetentionConfig = RetentionConfig()
     metrics: MetricsConfig = MetricsConfig()
     guard: GuardConfig = GuardConfig()
     log: LogConfig = LogConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints, model_validator
@@ -11,7 +12,8 @@ from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import AccountId, BackupId, ContainerName, InstanceId
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """`text`, if it can be shown on one line. Raises ValueError."""
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         msg = "must not contain control characters or line breaks"
         raise ValueError(msg)
@@ -28,10 +30,10 @@ def _has_letter_or_digit(text: str) -> str:
 BackupName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
-    AfterValidator(_printable),
+    AfterValidator(printable),
     AfterValidator(_has_letter_or_digit),
 ]
-Description = Annotated[str, StringConstraints(max_length=512), AfterValidator(_printable)]
+Description = Annotated[str, StringConstraints(max_length=512), AfterValidator(printable)]
 
 
 class BackupRequest(Frozen):
@@ -71,4 +73,15 @@ class CancelBackup(Frozen):
     backup_id: BackupId
 
 
-Command = CreateBackup | CancelBackup
+class DeleteBackup(Frozen):
+    """`backup.delete`: the backup goes, and before it everything that is built on it."""
+
+    backup_id: BackupId
+    account_id: AccountId
+
+
+TaskCommand = DeleteBackup
+"""What is asked about a backup that is there."""
+TASK_COMMANDS: Mapping[str, type[TaskCommand]] = {"backup.delete": DeleteBackup}
+"""By their types."""
+Command = CreateBackup | CancelBackup | TaskCommand

@@ -19,6 +19,8 @@ class EventType(StrEnum):
     WARNING = "backup.warning"
     COMPLETED = "backup.completed"
     FAILED = "backup.failed"
+    DELETED = "backup.deleted"
+    DELETE_FAILED = "backup.delete_failed"
     HEARTBEAT = "agent.heartbeat"
     RESTORED = "backup.restored"
 

@@ -55,6 +55,26 @@ def of_request(request: BackupRequest, status: State, *, created: str, updated: 
     }
 
 
+def of_unknown(backup_id: str, instance_id: str) -> dict[str, Any]:
+    """A backup of which nothing is known but its id: it has no manifest, and the journal has forgotten it."""
+    return {
+        "id": backup_id,
+        "name": None,
+        "description": None,
+        "instance_id": instance_id,
+        "parent_id": None,
+        "status": State.FAILED.value,
+        "created": None,
+        "updated": None,
+        "size": None,
+        "locationRef": None,
+        "checksum": None,
+        "datastore": None,
+        "progress": 0,
+        "error": None,
+    }
+
+
 def details(manifest: Manifest) -> dict[str, Any]:
     """What `show` adds: sizes in bytes, LSNs, lock windows in milliseconds and the binary log position."""
     return {

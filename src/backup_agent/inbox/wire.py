@@ -12,13 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from backup_agent.domain.command import CancelBackup, Command, CreateBackup
+from backup_agent.domain.command import TASK_COMMANDS, CancelBackup, Command, CreateBackup, TaskCommand
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ErrorCode, RejectedError
 
-COMMANDS: dict[str, type[CreateBackup | CancelBackup]] = {
+COMMANDS: dict[str, type[CreateBackup | CancelBackup | TaskCommand]] = {
     "backup.create": CreateBackup,
     "backup.cancel": CancelBackup,
+    **TASK_COMMANDS,
 }
 LIMIT = 1 << 20
 """Bytes of a message at most; a command has some hundred."""
@@ -30,6 +31,9 @@ class Received:
 
     command: Command
     expires: datetime | None
+    type: str = "backup.create"
+    id: str = ""
+    """The message's source and id, by which it is known again."""
 
 
 def _a_string(value: object) -> object:
@@ -70,7 +74,8 @@ def parse_command(body: bytes) -> Received:
     if kind is None:
         raise _invalid(f"its type is {envelope.type[:64]!r}; this program carries out {', '.join(COMMANDS)}")
     try:
-        return Received(kind.model_validate_json(json.dumps(envelope.data)), envelope.expires)
+        command = kind.model_validate_json(json.dumps(envelope.data))
+        return Received(command, envelope.expires, envelope.type, f"{envelope.source} {envelope.id}")
     except RecursionError as error:
         raise _invalid("its data is nested too deeply") from error
     except ValidationError as error:

@@ -55,5 +55,11 @@ def end(process: ProcessId) -> bool:
 
 
 @cache
+def namespace() -> str:
+    """Where this process has its number: the boot of the host, and the namespace of process ids."""
+    return f"{_boot()}/{Path('/proc/self/ns/pid').readlink()}"
+
+
+@cache
 def _boot() -> str:
     return _BOOT_ID.read_text("ascii").strip()

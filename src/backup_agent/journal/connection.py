@@ -76,7 +76,9 @@ class Connection:
         except sqlite3.Error as error:
             raise self._complaints.fault(error) from error
 
-    def read(self, make: Callable[[Row], T], statement: str, parameters: Sequence[object] = ()) -> list[T]:
+    def read(
+        self, make: Callable[[Row], T], statement: str, parameters: Sequence[object] | dict[str, object] = ()
+    ) -> list[T]:
         """The rows as what `make` makes of them; it raises ValueError or TypeError when a row is none of ours."""
         found = self.rows(statement, parameters)
         try:

@@ -133,7 +133,7 @@ class JournalFile:
         _sync(self.path.parent)
 
     def _look(self) -> tuple[int, int]:
-        """Its identity, when it is a sound journal of this version that can be written."""
+        """Its identity, when it is a sound journal that can be written, brought to this version if it is older."""
         identity = _identity(self.path)
         size = None if Path(f"{self.path}-wal").exists() else self.path.stat().st_size
         if identity is None:
@@ -143,13 +143,16 @@ class JournalFile:
                 version = schema.judge(raw, size)
                 raw.execute("BEGIN IMMEDIATE")  # SQLite opens what can't be written all the same, for reading
                 raw.execute("ROLLBACK")
+                if version < schema.VERSION:
+                    schema.migrate(raw, version)
+                    log.info("the journal was brought to a newer version", before=version, now=schema.VERSION)
         except sqlite3.Error as error:
             if not faults.is_damage(error):
                 raise faults.of_sqlite(self.path, error) from error
             raise self._set_aside("corrupt", str(error)) from error
         except schema.Unfit as error:
             raise self._set_aside(error.kind, str(error)) from error
-        if version != schema.VERSION:
+        if version > schema.VERSION:
             raise faults.newer(self.path, version, schema.VERSION)
         return identity
 

@@ -11,12 +11,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from backup_agent.domain.command import CreateBackup
 from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase, State
+
+if TYPE_CHECKING:
+    from backup_agent.journal.tasks import Task, Tasks, Told  # which know the records here
 
 
 class Origin(StrEnum):
@@ -103,6 +106,8 @@ class Snapshot:
 
     active: Sequence[Job]
     """The jobs that have not ended, the oldest first."""
+    tasks: Sequence[Task]
+    """Those that have not ended, the oldest first."""
     last_completed: Job | None
     last_failed: Job | None
     """Also one that was rejected."""
@@ -119,6 +124,16 @@ class Transaction(Protocol):
     """What is read and written as one. Ends with its context; not to be used afterwards. All but `add` and `replay`
     raise ValueError when asked to write of a job that the journal does not have.
     """
+
+    @property
+    def tasks(self) -> Tasks:
+        """What is asked for but backups."""
+        ...
+
+    @property
+    def backups(self) -> Told:
+        """What is told of backups by those who carry out tasks."""
+        ...
 
     def job(self, backup_id: str) -> Job | None: ...
 
@@ -179,6 +194,10 @@ class Journal(Protocol):
         """As in a transaction, without one: cheap, and already history."""
         ...
 
+    def tasks(self) -> Sequence[Task]:
+        """Those that have not ended, the oldest first."""
+        ...
+
     def unclean(self) -> Sequence[Job]:
         """The jobs that have ended and have left objects in the store, the oldest first."""
         ...
@@ -194,7 +213,8 @@ class Journal(Protocol):
     def forget_before(self, moment: datetime) -> int:
         """Removes the jobs that ended before `moment`, have nothing in the outbox and left nothing behind; how many.
 
-        The backups that completed and failed last stay, for those who look.
+        Tasks that ended before, and what was told before of backups without jobs, are forgotten too. The backups that
+        completed and failed last stay, for those who look.
         """
         ...
 

@@ -65,9 +65,9 @@ class JournalReader:
             version = schema.judge(raw, None if state.wal or state.file is None else state.file[2])
         except schema.Unfit as error:
             raise self.damaged(str(error)) from error
-        if version != schema.VERSION:
+        if version > schema.VERSION:
             raise faults.newer(self.path, version, schema.VERSION)
-        return views.snapshot(Connection(raw, self))
+        return views.snapshot(Connection(raw, self), tasks=version == schema.VERSION)
 
     def _state(self) -> _State:
         file = self._status("")

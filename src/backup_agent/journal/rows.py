@@ -1,4 +1,4 @@
-"""Jobs as rows of a table, and back. Values only."""
+"""Jobs and tasks as rows of a table, and back. Values only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase, State
 from backup_agent.journal.interface import Job, NewJob, Origin, Outgoing
+from backup_agent.journal.tasks import NewTask, Task, TaskState
 
 Row = Sequence[Any]
 
@@ -19,6 +20,11 @@ JOB = (
     "sequence, cancelled, last_event, updated, begun, progress"
 )
 """The columns `job` takes."""
+TASK = (
+    "id, kind, backup_id, command, origin, received, expires, beside, owner_pid, owner_started, state, attempts, "
+    "notes, updated"
+)
+"""The columns `task` takes."""
 OUTGOING = "id, backup_id, type, routing_key, body"
 """The columns `outgoing` takes."""
 
@@ -46,6 +52,49 @@ def job(row: Row) -> Job:
         begun=_moment(begun),
         progress=progress,
     )
+
+
+def task(row: Row) -> Task:
+    """Raises ValueError or TypeError when the row is not what was written."""
+    (
+        task_id, kind, backup_id, command, origin, received, expires, beside, owner_pid, owner_started, state,
+        attempts, notes, updated,
+    ) = row  # fmt: skip
+    return Task(
+        id=task_id,
+        kind=kind,
+        backup_id=backup_id,
+        command=command,
+        origin=Origin(origin),
+        received=moment(received),
+        expires=_moment(expires),
+        beside=tuple((beside or "").split()),
+        owner=_process(owner_pid, owner_started),
+        state=TaskState(state),
+        attempts=attempts,
+        notes=notes,
+        updated=moment(updated),
+    )
+
+
+def of_new_task(task: NewTask, now: str) -> dict[str, Any]:
+    """The columns of a task that begins, by name."""
+    owner = task.owner
+    return {
+        "id": task.id,
+        "kind": task.kind,
+        "backup_id": task.backup_id,
+        "command": task.command,
+        "origin": task.origin.value,
+        "received": text(task.received),
+        "expires": None if task.expires is None else text(task.expires),
+        "beside": " ".join(task.beside),
+        "owner_pid": owner.pid if owner else None,
+        "owner_started": owner.started if owner else None,
+        "state": (TaskState.RUNNING if owner else TaskState.WAITING).value,
+        "attempts": 1 if owner else 0,
+        "updated": now,
+    }
 
 
 def outgoing(row: Row) -> Outgoing:

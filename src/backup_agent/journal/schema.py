@@ -1,7 +1,7 @@
 """The tables of a journal, and how its file says what it is. What it does not do: read or write jobs.
 
-The version changes with every change of a table. A program knows its own version only: migrations from older ones will
-be here, and a newer one is refused.
+The version changes with every change of a table. A journal of an older version is brought to this one in place, in one
+transaction; a newer one is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 APPLICATION_ID = 0x62614A31
 """`baJ1`, in the file's header, where `file` and SQLite look for it."""
-VERSION = 1
+VERSION = 2
 SQLITE = (3, 37, 0)
 """The first one that knows STRICT tables; Debian 12 has 3.40."""
 
@@ -52,13 +52,44 @@ _TABLES = {
     "outbox": """
         CREATE TABLE outbox (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
-            backup_id TEXT NOT NULL REFERENCES jobs (id),
+            backup_id TEXT NOT NULL,
             type TEXT NOT NULL,
             routing_key TEXT NOT NULL,
             body BLOB NOT NULL,
             recorded TEXT NOT NULL
         ) STRICT""",
     "outbox_backup": "CREATE INDEX outbox_backup ON outbox (backup_id, type)",
+    "tasks": """
+        CREATE TABLE tasks (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            backup_id TEXT,
+            command TEXT NOT NULL,
+            origin TEXT NOT NULL,
+            received TEXT NOT NULL,
+            expires TEXT,
+            beside TEXT NOT NULL,
+            owner_pid INTEGER,
+            owner_started TEXT,
+            state TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            notes TEXT,
+            last_backup_id TEXT,
+            last_type TEXT,
+            last_routing_key TEXT,
+            last_event BLOB,
+            updated TEXT NOT NULL,
+            ended TEXT
+        ) STRICT""",
+    "tasks_open": "CREATE INDEX tasks_open ON tasks (number) WHERE ended IS NULL",
+    "told": """
+        CREATE TABLE told (
+            backup_id TEXT PRIMARY KEY,
+            sequence INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            updated TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""",
     "outcomes": """
         CREATE TABLE outcomes (
             type TEXT PRIMARY KEY,
@@ -69,6 +100,18 @@ STATEMENTS: Mapping[str, str] = {name: " ".join(statement.split()) for name, sta
 """What makes each table and index, by its name, as SQLite keeps it. AUTOINCREMENT: no number is given twice,
 so that a late `confirmed` can't remove another event.
 """
+_FIRST_OUTBOX = STATEMENTS["outbox"].replace(
+    "backup_id TEXT NOT NULL,", "backup_id TEXT NOT NULL REFERENCES jobs (id),"
+)
+_SINCE_SECOND = ("tasks", "tasks_open", "told")
+_KNOWN: Mapping[int, Mapping[str, str]] = {
+    1: {
+        **{name: statement for name, statement in STATEMENTS.items() if name not in _SINCE_SECOND},
+        "outbox": _FIRST_OUTBOX,
+    },
+    VERSION: STATEMENTS,
+}
+"""What is in a journal of each version that can be brought to this one."""
 
 
 def write(raw: sqlite3.Connection, created: str) -> None:
@@ -84,6 +127,34 @@ def write(raw: sqlite3.Connection, created: str) -> None:
     raw.execute("COMMIT")
 
 
+def migrate(raw: sqlite3.Connection, version: int) -> None:
+    """Brings a sound journal of an older version to this one, whole or not at all. Another process may have been
+    faster.
+    """
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        if raw.execute("PRAGMA user_version").fetchone()[0] == version:
+            _to_second(raw)
+            raw.execute(f"PRAGMA user_version = {VERSION}")
+        raw.execute("COMMIT")
+    finally:
+        if raw.in_transaction:
+            raw.execute("ROLLBACK")
+
+
+def _to_second(raw: sqlite3.Connection) -> None:
+    """With tasks; and the outbox takes events of backups that have no job. Its numbers go on where they were."""
+    counted = raw.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchall()
+    raw.execute("CREATE TEMPORARY TABLE waiting AS SELECT * FROM outbox")
+    raw.execute("DROP TABLE outbox")
+    for name in ("outbox", "outbox_backup", *_SINCE_SECOND):
+        raw.execute(STATEMENTS[name])
+    raw.execute("INSERT INTO outbox SELECT * FROM waiting ORDER BY id")
+    raw.execute("DROP TABLE waiting")
+    raw.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+    raw.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES ('outbox', ?)", counted)
+
+
 class Unfit(Exception):  # noqa: N818 - a finding; nobody but this package sees it
     """A file that SQLite can read and that is no sound journal. `kind`: `corrupt`, or `foreign`."""
 
@@ -93,7 +164,8 @@ class Unfit(Exception):  # noqa: N818 - a finding; nobody but this package sees 
 
 
 def judge(raw: sqlite3.Connection, size: int | None) -> int:
-    """The version of a journal. One of this program's version is sound. Raises Unfit, and sqlite3.Error.
+    """The version of a journal. One of this program's version, or an older one, is sound. Raises Unfit, and
+    sqlite3.Error.
 
     `size` is the file's; None when there is a -wal file, which may hold what an interrupted write left out.
     """
@@ -110,7 +182,7 @@ def judge(raw: sqlite3.Connection, size: int | None) -> int:
     faulty = [row[0] for row in raw.execute("PRAGMA quick_check(1)") if row[0] != "ok"]
     if faulty:
         raise Unfit("corrupt", " ".join(faulty[0].split()))
-    if version < VERSION or _found(raw) != STATEMENTS:
+    if _found(raw) != _KNOWN.get(version):
         raise Unfit("corrupt", f"its tables are not those of version {VERSION}")
     return version
 

@@ -15,6 +15,8 @@ from backup_agent.journal import faults, rows, views
 from backup_agent.journal.connection import Connection, Pool, connect_writing
 from backup_agent.journal.file import JournalFile
 from backup_agent.journal.interface import Job, Outgoing, Snapshot
+from backup_agent.journal.sqlite_tasks import open_tasks
+from backup_agent.journal.tasks import Task
 from backup_agent.journal.transaction import SqliteTransaction, active, find, unclean
 
 
@@ -59,6 +61,10 @@ class SqliteJournal:
         with self._pool.connection() as connection:
             return active(connection)
 
+    def tasks(self) -> Sequence[Task]:
+        with self._pool.connection() as connection:
+            return open_tasks(connection)
+
     def unclean(self) -> Sequence[Job]:
         with self._pool.connection() as connection:
             return unclean(connection)
@@ -79,6 +85,8 @@ class SqliteJournal:
                 " RETURNING number",
                 (rows.text(moment), State.COMPLETED.value, State.FAILED.value),
             )
+            connection.rows("DELETE FROM tasks WHERE ended < ?", (rows.text(moment),))
+            connection.rows("DELETE FROM told WHERE updated < ?", (rows.text(moment),))
         return len(gone)
 
     def snapshot(self) -> Snapshot:

@@ -11,6 +11,7 @@ from backup_agent.domain.state import TERMINAL
 from backup_agent.journal import rows
 from backup_agent.journal.connection import Connection
 from backup_agent.journal.interface import EventRecord, Job, NewJob
+from backup_agent.journal.sqlite_tasks import SqliteTasks, SqliteTold
 
 _PASSING = (EventType.PROGRESS, EventType.WARNING)
 """What a job is not remembered by."""
@@ -25,6 +26,8 @@ class SqliteTransaction:
         self._outbox = outbox
         self._over = False
         self.told = False
+        self.tasks = SqliteTasks(self._live, now, self._put)
+        self.backups = SqliteTold(self._live, now, self._put)
 
     def end(self) -> None:
         """From now on it is a fault to use it: the connection is another's."""

@@ -11,6 +11,7 @@ from backup_agent.journal import rows
 from backup_agent.journal.connection import Connection
 from backup_agent.journal.interface import Job, Outgoing, Snapshot
 from backup_agent.journal.rows import Row
+from backup_agent.journal.sqlite_tasks import open_tasks
 from backup_agent.journal.transaction import active
 
 LAST = "SELECT number FROM jobs WHERE state = ? AND ended IS NOT NULL ORDER BY ended DESC, number DESC LIMIT 1"
@@ -35,13 +36,15 @@ def depth(connection: Connection) -> int:
     return int(connection.rows("SELECT count(*) FROM outbox")[0][0])
 
 
-def snapshot(connection: Connection) -> Snapshot:
+def snapshot(connection: Connection, *, tasks: bool = True) -> Snapshot:
+    """Without `tasks` the journal is of a version that knows none."""
     connection.rows("BEGIN")
     try:
         oldest = connection.read(_moment, "SELECT recorded FROM outbox ORDER BY id LIMIT 1")
         outcomes = connection.read(_outcome, "SELECT type, count FROM outcomes ORDER BY type")
         return Snapshot(
             active=active(connection),
+            tasks=open_tasks(connection) if tasks else (),
             last_completed=last(connection, State.COMPLETED),
             last_failed=last(connection, State.FAILED),
             outbox_depth=depth(connection),

@@ -19,12 +19,13 @@ from backup_agent.operations.admission import Policy, check_addressee
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.operations.job import another_backup, cancelled, expired, is_orphan
 from backup_agent.operations.recording import InTransaction
+from backup_agent.operations.task_accept import TaskAcceptance
 from backup_agent.operations.telling import Teller
 from backup_agent.report.interface import Reporter
 
 
 class Acceptance:
-    """Implements inbox.interface.Accept."""
+    """Implements inbox.interface.Accept. What is asked for but backups is TaskAcceptance's."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Acceptance:
         self._reporter = reporter
         self._on_job = on_job
         self._on_cancel = on_cancel
+        self._tasks = TaskAcceptance(journal, policy, clock, reporter, on_task=on_job)
 
     def __call__(self, body: bytes) -> Refused | None:
         """Raises JournalError: the message can't be taken over now."""
@@ -56,6 +58,8 @@ class Acceptance:
                     self._create(create, received.expires)
                 case CancelBackup(backup_id=backup_id):
                     self._cancel(backup_id)
+                case _:
+                    self._tasks(received)
         except RejectedError as error:
             return Refused(error.code, error.message)
         return None

@@ -11,6 +11,7 @@ from backup_agent.domain.state import TERMINAL, State
 from backup_agent.errors import BusyError, ErrorCode, InterruptedByOperator, RejectedError
 from backup_agent.instance.process import lives, this_process
 from backup_agent.journal.interface import Job, NewJob, Origin
+from backup_agent.journal.tasks import Task
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.operations.recording import Recorder
@@ -99,8 +100,8 @@ def _teller(
     return Teller(command.backup, timestamp(created), recorder, services.clock, sequence=sequence, state=state)
 
 
-def is_orphan(job: Job) -> bool:
-    """Whether the process that carried the job out has died."""
+def is_orphan(job: Job | Task) -> bool:
+    """Whether the process that carried it out has died."""
     return job.owner is not None and job.owner != this_process() and not lives(job.owner)
 
 

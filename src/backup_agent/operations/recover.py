@@ -15,8 +15,10 @@ from backup_agent.domain.state import State
 from backup_agent.errors import BackupAgentError, EngineError, ErrorCode, MissingError, StoreError
 from backup_agent.instance.process import end, lives
 from backup_agent.journal.interface import Job, Origin
+from backup_agent.journal.tasks import Task
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.cleanup import putting_up_with_locks, remove_objects
+from backup_agent.operations.garbage_marker import remove_markers
 from backup_agent.operations.job import cancelled, catalogue_of, go_on_telling, is_orphan
 from backup_agent.operations.services import BackupServices, Retries
 from backup_agent.operations.telling import tell_completed
@@ -40,8 +42,23 @@ def recover(services: BackupServices, cancellation: Cancellation) -> None:
         spool.tidy(services.spool)
         for job in orphans:
             _settle(job, services, cancellation)
+    for task in services.journal.tasks():
+        if is_orphan(task):
+            _let_go(task, services)
     for job in services.journal.unclean():
         _clean(job, services, cancellation)
+
+
+def _let_go(task: Task, services: BackupServices) -> None:
+    """It is gone on with from what was noted. What was asked for by hand, with nothing noted, was not begun: who asked
+    knows that it did not end.
+    """
+    with services.journal.transaction() as transaction:
+        if task.origin is Origin.RUN_ONCE and task.notes is None:
+            transaction.tasks.end(task.id, None, succeeded=False)
+        else:
+            transaction.tasks.release(task.id, counts=True)
+            log.warning("a command that was interrupted is gone on with", kind=task.kind, backup_id=task.backup_id)
 
 
 def _clean(job: Job, services: BackupServices, cancellation: Cancellation) -> None:
@@ -82,6 +99,7 @@ def _settle(job: Job, services: BackupServices, cancellation: Cancellation) -> N
         catalogue = catalogue_of(job.command, services, cancellation)
         committed = _committed(job, catalogue)
         if committed is not None:
+            remove_markers(catalogue.store, catalogue.place(request.instance_id, request.id))
             tell_completed(teller, committed, catalogue)
             return
         place = catalogue.place(request.instance_id, request.id)

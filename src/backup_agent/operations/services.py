@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.engine.interface import Engine
@@ -17,6 +19,20 @@ from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import SpoolSettings
+
+
+class Holder(Protocol):
+    """Who holds the instance's lock."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def backup_id(self) -> str | None: ...
+    @property
+    def since(self) -> datetime: ...
+
 
 CLEANUP_SECONDS = 60.0
 """How long the removal of a failed backup's chunks goes on trying."""
@@ -38,6 +54,8 @@ class Services:
     clock: Clock
     lock: Callable[[str, str | None, Cancellation], AbstractContextManager[object]]
     """The instance's lock, by the name of the command and the backup's id. Raises BusyError; losing it cancels."""
+    lock_holder: Callable[[], Holder | None]
+    """Who has the instance's lock now."""
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from backup_agent.domain.event import EventError
 from backup_agent.domain.manifest import BackupType
@@ -14,20 +13,9 @@ from backup_agent.domain.state import Phase
 from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.instance.process import lives
 from backup_agent.journal.interface import Job, View
+from backup_agent.journal.tasks import Task
+from backup_agent.operations.services import Holder
 from backup_agent.report.told import Told, told
-
-
-class Holder(Protocol):
-    """Who holds the instance's lock."""
-
-    @property
-    def pid(self) -> int: ...
-    @property
-    def command(self) -> str: ...
-    @property
-    def backup_id(self) -> str | None: ...
-    @property
-    def since(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +58,19 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Commanded:
+    """Something else that was asked for, such as a deletion, and has not ended."""
+
+    kind: str
+    backup_id: str | None
+    received: datetime
+    attempts: int
+    process: ProcessId | None
+    """Which carries it out; None while it waits."""
+    lives: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     id: str
     name: str
@@ -85,6 +86,7 @@ class Status:
     holder: Holder | None = None
     running: tuple[Running, ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    tasks: tuple[Commanded, ...] = ()
     outbox_depth: int = 0
     outbox_oldest: timedelta | None = None
     """For how long its oldest event has waited."""
@@ -104,6 +106,7 @@ def status(sources: Sources, now: datetime) -> Status:
         holder=sources.holder(),
         running=tuple(_running(job, job.owner) for job in snapshot.active if job.owner is not None),
         waiting=tuple(_waiting(job) for job in snapshot.active if job.owner is None),
+        tasks=tuple(map(_commanded, snapshot.tasks)),
         outbox_depth=snapshot.outbox_depth,
         outbox_oldest=None if oldest is None else max(now - oldest, timedelta()),
         last_completed=_ended(snapshot.last_completed),
@@ -128,6 +131,17 @@ def _running(job: Job, owner: ProcessId) -> Running:
 
 def _waiting(job: Job) -> Waiting:
     return Waiting(job.id, job.command.backup.name, _type(job), job.received, job.expires)
+
+
+def _commanded(task: Task) -> Commanded:
+    return Commanded(
+        task.kind,
+        task.backup_id,
+        task.received,
+        task.attempts,
+        task.owner,
+        lives=task.owner is not None and lives(task.owner),
+    )
 
 
 def _ended(job: Job | None) -> Ended | None:

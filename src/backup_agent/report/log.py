@@ -10,7 +10,7 @@ import structlog
 from backup_agent.domain.event import BackupEvent, EventType
 from backup_agent.domain.state import Phase
 
-_LEVELS = {EventType.WARNING: 30, EventType.FAILED: 40, EventType.REJECTED: 40}
+_LEVELS = {EventType.WARNING: 30, EventType.FAILED: 40, EventType.REJECTED: 40, EventType.DELETE_FAILED: 40}
 _INFO = 20
 _PROGRESS_EVERY = 10.0
 """Seconds: a backup of hours is not to fill the log. A new phase is always told."""

@@ -30,11 +30,11 @@ class Following:
         last = self._last
         return last if last is not None and last.status not in TERMINAL else None
 
-    def describe(self, at_work: str | None) -> str:
-        """`at_work` is the id of the backup that the worker has in hand, told of or not."""
+    def describe(self, at_work: str | None, doing: str = "asked for") -> str:
+        """`at_work` is the id of the backup that the worker has in hand, told of or not, and `doing` what for."""
         event = self.running
         if event is None:
-            return "idle" if at_work is None else f"backup {at_work}: asked for"
+            return "idle" if at_work is None else f"backup {at_work}: {doing}"
         phase = event.phase.value if event.phase is not None else event.status.value
         percent = f", {event.percent}%" if event.bytes_expected else ""
         return f"backup {event.backup_id}: {phase}{percent}"

@@ -1,4 +1,4 @@
-"""Carries out the backups that wait in the journal, one at a time, in a thread of its own.
+"""Carries out what waits in the journal, backups and tasks, one at a time and in order, in a thread of its own.
 
 The engine's life is bound to that thread, which therefore lives as long as the agent does. First of all it brings to an
 end what an earlier process has left.
@@ -18,10 +18,12 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain.state import TERMINAL
 from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, JournalError
 from backup_agent.journal.interface import Job, Origin
+from backup_agent.journal.tasks import Task
 from backup_agent.operations.backup import create_backup
 from backup_agent.operations.job import Asked, cancelled, is_orphan
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
+from backup_agent.operations.task_run import carry_out
 from backup_agent.stream.memory import give_back_freed_memory
 
 log = structlog.get_logger(__name__)
@@ -32,6 +34,8 @@ _LOOK_EVERY = 5.0
 """Seconds between two looks into the journal without a call: nothing should be there."""
 _LONGEST_PAUSE = 30.0
 """Seconds between two tries to recover, at most."""
+_BUSY_PAUSE = 5.0
+"""Seconds until a task that found the instance busy is tried again."""
 _FORGET_EVERY = 86_400.0
 
 
@@ -39,6 +43,7 @@ _FORGET_EVERY = 86_400.0
 class _Running:
     backup_id: str | None
     """None for the recovery."""
+    doing: str = "asked for"
     cancellation: Cancellation = field(default_factory=Cancellation)
     hurry: Cancellation = field(default_factory=Cancellation)
 
@@ -59,6 +64,7 @@ class Worker:
         self._forgotten = float("-inf")
         self._recover_again = float("-inf")
         self._pause = _BEAT
+        self._busy_until = float("-inf")
         self.looked = threading.Event()
         """Set when it is known what earlier processes have left, or why that can't be known yet."""
         self.recovered = threading.Event()
@@ -79,6 +85,12 @@ class Worker:
         """The id of the backup at work."""
         running = self._running
         return running.backup_id if running is not None else None
+
+    @property
+    def doing(self) -> str:
+        """What for."""
+        running = self._running
+        return running.doing if running is not None else _Running(None).doing
 
     def wake(self) -> None:
         """Something waits in the journal."""
@@ -122,28 +134,38 @@ class Worker:
         while not self._stopping:
             self._adopt()
             active = self._active()
-            if not self.recovered.is_set() or any(is_orphan(job) for job in active):
+            if not self.recovered.is_set() or any(is_orphan(one) for one in active):
                 if not self._recover():
                     self._rest(_BEAT)
                     continue
                 active = self._active()
             self.recovered.set()
             self.looked.set()
-            waiting = (job for job in active if job.origin is Origin.QUEUE and job.owner is None)
-            if (job := next(waiting, None)) is not None:
-                self._carry_out(job)
-            else:
-                self._idle()
+            match next(filter(self._waits, active), None):
+                case Job() as job:
+                    self._carry_out(job)
+                case Task() as task:
+                    self._carry_out_task(task)
+                case None:
+                    self._idle()
+
+    def _waits(self, one: Job | Task) -> bool:
+        """A task that found the instance busy comes again after a while. What was begun by hand is gone on with."""
+        if isinstance(one, Task):
+            return one.owner is None and time.monotonic() >= self._busy_until
+        return one.owner is None and one.origin is Origin.QUEUE
 
     def _adopt(self) -> None:
         with self._lock:
             if self._next_services is not None:
                 self._services, self._next_services = self._next_services, None
 
-    def _active(self) -> Sequence[Job]:
+    def _active(self) -> Sequence[Job | Task]:
+        """All that has not ended, in the order in which it came."""
         self._beaten = time.monotonic()
         self._wake.clear()
-        return self._services.journal.active()
+        journal = self._services.journal
+        return sorted([*journal.active(), *journal.tasks()], key=lambda one: one.received)
 
     def _recover(self) -> bool:
         """Whether to go on: not while it is unknown how an interrupted backup ended."""
@@ -183,12 +205,12 @@ class Worker:
         finally:
             self._running = None
 
-    def _take(self, backup_id: str | None) -> _Running | None:
+    def _take(self, backup_id: str | None, doing: str = "asked for") -> _Running | None:
         """None when it is not to begin any more."""
         with self._lock:
             if self._stopping:
                 return None
-            self._running = _Running(backup_id)
+            self._running = _Running(backup_id, doing)
             return self._running
 
     def _carry_out(self, job: Job) -> None:
@@ -205,6 +227,24 @@ class Worker:
             log.exception("internal error", code=ErrorCode.INTERNAL, backup_id=job.id)
             if self._is_open(job):  # nobody here could end it any more: the next start can
                 raise
+        finally:
+            self._running = None
+            give_back_freed_memory()
+
+    def _carry_out_task(self, task: Task) -> None:
+        if (running := self._take(task.backup_id, task.kind)) is None:
+            return
+        try:
+            carry_out(task, self._services, running.cancellation)
+        except JournalError:
+            raise
+        except BusyError as error:
+            log.info("a command waits for the instance", kind=task.kind, reason=error.message)
+            self._busy_until = time.monotonic() + _BUSY_PAUSE
+        except BackupAgentError as error:
+            log.info("the command failed", kind=task.kind, backup_id=task.backup_id, code=error.code)
+        except Exception:
+            log.exception("internal error", code=ErrorCode.INTERNAL, kind=task.kind, backup_id=task.backup_id)
         finally:
             self._running = None
             give_back_freed_memory()

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 
@@ -21,6 +22,8 @@ class StoredObject:
 
     key: str
     size: int
+    modified: datetime | None = field(default=None, compare=False)
+    """When it was put, by the store's clock and with its zone; None where the store's listings do not say."""
 
 
 class Store(Protocol):

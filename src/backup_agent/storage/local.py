@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from backup_agent.errors import ErrorCode, MissingError, StoreError, TransientStoreError
@@ -141,10 +142,10 @@ class LocalStore:
                 yield from self._walk(key, "")
                 continue
             try:
-                size = (self._root / key).lstat().st_size
+                status = (self._root / key).lstat()
             except FileNotFoundError:
                 continue  # deleted since
-            yield StoredObject(key, size)
+            yield StoredObject(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _require_root(self) -> None:
         if not self._root.is_dir():

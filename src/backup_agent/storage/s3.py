@@ -112,7 +112,7 @@ class S3Store:
             for entry in page.get("Contents", ()):
                 key = entry["Key"].removeprefix(self._base)
                 if is_key(key):  # others, such as consoles' markers for folders, are not ours
-                    yield StoredObject(key, entry["Size"])
+                    yield StoredObject(key, entry["Size"], entry.get("LastModified"))
 
     def children(self, prefix: str) -> Iterator[str]:
         check_parent(prefix)

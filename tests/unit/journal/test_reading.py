@@ -97,7 +97,7 @@ def test_what_is_not_as_it_was_written_is_left_where_it_is(path: Path, kind: str
 
 def test_a_newer_journal_is_refused(path: Path) -> None:
     written(path)
-    sql("PRAGMA user_version = 2")(path)
+    sql("PRAGMA user_version = 99")(path)
     with pytest.raises(JournalError) as caught:
         JournalReader(path).snapshot()
     assert caught.value.code is ErrorCode.JOURNAL_NEWER
