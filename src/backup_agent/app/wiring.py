@@ -11,6 +11,7 @@ from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
 from backup_agent.config.file import Config, read_password
+from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.storing import SpoolConfig, StreamConfig
 from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
@@ -55,7 +56,7 @@ def wire(config: Config, reporter: Reporter) -> Services:
             allow_unproven_lineage=instance.allow_unproven_lineage,
         ),
         container=config.store.container,
-        stream=_stream(config.stream),
+        stream=_stream(config.stream, config.encryption),
         spool=_spool(config.spool, instance),
         locks=_locks(config.locks),
         instance=MariaDBInstance(endpoint),
@@ -93,7 +94,7 @@ def journal_path(config: Config) -> Path:
     return config.journal.dir / f"{config.instance.id}.journal"
 
 
-def _stream(stream: StreamConfig) -> StreamSettings:
+def _stream(stream: StreamConfig, encryption: EncryptionConfig) -> StreamSettings:
     return StreamSettings(
         chunk_size=stream.chunk_mib * MIB,
         memory=stream.memory_mib * MIB,
@@ -103,6 +104,7 @@ def _stream(stream: StreamConfig) -> StreamSettings:
         if stream.compression == "none"
         else Compression(algorithm="zstd", level=stream.zstd_level),
         adaptive=stream.compression == "auto",
+        recipients=encryption.parsed(),
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.serving import (
     BrokerConfig,
     GuardConfig,
@@ -44,6 +45,7 @@ class Config(BaseSettings):
     store: StoreConfig
     engine: EngineConfig = EngineConfig()
     stream: StreamConfig = StreamConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
     spool: SpoolConfig = SpoolConfig()
     locks: LocksConfig = LocksConfig()
     journal: JournalConfig = JournalConfig()

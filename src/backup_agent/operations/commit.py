@@ -59,6 +59,7 @@ def describe(
         chunks=taken.uploaded.chunks,
         totals=taken.uploaded.totals,
         compression=services.stream.compression,
+        encryption=services.stream.encryption,
         locks=taken.report.locks,
         started=started,
         finished=timestamp(services.clock.now()),
