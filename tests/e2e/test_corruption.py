@@ -14,7 +14,7 @@ from backup_agent.app.wiring import wire
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.file import load
 from backup_agent.domain.manifest import Manifest, decode, encode
-from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
+from backup_agent.errors import ErrorCode, IntegrityError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.restore import RestoreRequest, restore
 from backup_agent.report.log import LogReporter
@@ -177,7 +177,7 @@ def test_a_backup_without_its_manifest_is_none(backups: Backups, tmp_path: Path)
     with kept(backups.agent.store):
         backups.manifest(backups.incremental).unlink()
         outcome = backups.agent.run("restore", backups.incremental, "--target-dir", tmp_path / "target", "--json")
-    assert (outcome.status, outcome.error["code"]) == (RejectedError.exit_status, "backup_not_found")
+    assert (outcome.status, outcome.error["code"]) == (IntegrityError.exit_status, "backup_vanished")
     assert not (tmp_path / "target").exists()
 
 
@@ -197,7 +197,7 @@ def test_random_flips_in_chunks_are_noticed_by_the_restore(backups: Backups, tmp
 
 def test_random_flips_in_chunks_are_noticed_by_whatever_reads_the_stream(backups: Backups) -> None:
     services = wire(load(backups.agent.config_file), LogReporter())
-    catalogue = Catalogue(services.connect_store(Cancellation(), None), services.container)
+    catalogue = Catalogue(services.connect_store(Cancellation(), None), services.container, services.trust)
     with kept(backups.agent.store):
         for path, position, mask in random_flips((backups.full, backups.incremental, backups.other), backups, FLIPS):
             flip(path, position, mask)
@@ -216,7 +216,7 @@ def test_chunks_that_are_as_listed_but_in_another_order_are_noticed_at_the_end_o
     """A manifest and its chunks changed alike: only the digest of the whole stream tells."""
     services = wire(load(backups.agent.config_file), LogReporter())
     store = services.connect_store(Cancellation(), None)
-    place = Catalogue(store, services.container).place(backups.agent.instance_id, backups.full)
+    place = Catalogue(store, services.container, services.trust).place(backups.agent.instance_id, backups.full)
     manifest = backups.read(backups.full)
     first, second, *others = manifest.chunks
     with kept(backups.agent.store):

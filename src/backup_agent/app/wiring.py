@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+from backup_agent.app.protecting import signer, trust
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
@@ -55,6 +56,7 @@ def wire(config: Config, reporter: Reporter) -> Services:
             allow_galera=instance.allow_galera,
             allow_unproven_lineage=instance.allow_unproven_lineage,
         ),
+        trust=trust(config.signing, journal_path(config)),
         container=config.store.container,
         stream=_stream(config.stream, config.encryption),
         spool=_spool(config.spool, instance),
@@ -72,6 +74,7 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
     """What those who take backups work with."""
     return BackupServices(
         **{field.name: getattr(services, field.name) for field in fields(services)},
+        signer=signer(config.signing),
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
         guard=_guard(config),

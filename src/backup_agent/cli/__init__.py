@@ -7,6 +7,7 @@ import signal
 import typer
 
 from backup_agent.cli.config_check import config_check
+from backup_agent.cli.keys import generate_keys
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.restore import restore
 from backup_agent.cli.run import run
@@ -27,6 +28,8 @@ app = typer.Typer(
     help="Back up a MariaDB or MySQL instance to S3 or a directory, full or incremental, and restore it.",
 )
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
+
+keys = typer.Typer(no_args_is_help=True, help="Make keys.", rich_markup_mode=None)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -50,6 +53,8 @@ app.command("show")(show)
 app.command("restore")(restore)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
+keys.command("generate")(generate_keys)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

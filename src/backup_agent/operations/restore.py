@@ -58,7 +58,7 @@ def restore(
     Raises BackupAgentError; the directory is then empty. When this process is killed instead, the directory is marked
     so that no server starts on it.
     """
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     tip = catalogue.find(request.backup_id, services.policy.instance_id)
     with services.lock("restore", tip.manifest.id, cancellation):
         chain = catalogue.chain(tip)

@@ -14,6 +14,8 @@ from backup_agent.domain.event import EventError
 class Told:
     """The part of an event that is shown or measured. None: the event does not say."""
 
+    id: str
+    name: str
     percent: int
     bytes_read: int
     bytes_stored: int
@@ -24,6 +26,9 @@ class Told:
     innodb_lock_ms: int | None
     nontransactional_lock_ms: int | None
     error: EventError | None
+    checksum: str | None
+    location: str | None
+    """The URL of the manifest."""
 
 
 def told(body: bytes) -> Told:
@@ -32,6 +37,8 @@ def told(body: bytes) -> Told:
         data: dict[str, Any] = json.loads(body)["data"]
         lock, error = data.get("lock"), data.get("error")
         return Told(
+            id=data["id"],
+            name=data["name"],
             percent=data["percent"],
             bytes_read=data["bytes_read"],
             bytes_stored=data["bytes_stored"],
@@ -40,6 +47,8 @@ def told(body: bytes) -> Told:
             innodb_lock_ms=lock["innodb_ms"] if lock else None,
             nontransactional_lock_ms=lock["nontransactional_ms"] if lock else None,
             error=EventError.model_validate(error) if error else None,
+            checksum=data.get("checksum"),
+            location=data.get("locationRef"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"not an event of a backup: {type(error).__name__} {error}"

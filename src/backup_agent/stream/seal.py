@@ -15,7 +15,6 @@ import zstandard
 from backup_agent.domain.manifest import Chunk, Compression
 from backup_agent.domain.recipient import Recipient
 from backup_agent.errors import ErrorCode, IntegrityError
-from backup_agent.stream.age import Encryption
 from backup_agent.stream.identity import Identity, decrypt
 
 
@@ -43,6 +42,9 @@ def seal_pieces(
         write(data)
 
     if recipients:
+        # Imported here because its library takes a twentieth of a second to load, which others need not pay for.
+        from backup_agent.stream.age import Encryption  # noqa: PLC0415
+
         encryption = Encryption(recipients, put)
         for data in _frame(pieces, raw_size, compression):
             encryption.feed(data)
