@@ -1,4 +1,7 @@
-"""Whatever happens to a stored object, a restore notices before it hands over data."""
+"""Whatever happens to a stored object of a real backup, a restore notices before it hands over data.
+
+(test_mutations.py has the thousands, of streams that are small.)
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 
 pytestmark = pytest.mark.server
 
-FLIPS = 300
-RESTORED_FLIPS = 40
+FLIPS = 40
+RESTORED_FLIPS = 8
 Damage = Callable[["Backups"], object]
 
 
@@ -124,6 +127,7 @@ def take_over(backups: Backups, backup_id: str) -> None:
 
 
 CORRUPT, MISSING, MANIFEST, PARENT = "chunk_corrupt", "chunk_missing", "manifest_corrupt", "parent_changed"
+REPLAYED = "backup_replayed"
 
 DAMAGE: dict[str, tuple[str, Damage]] = {
     "the first byte of the full": (CORRUPT, lambda b: flip(b.chunk(b.full, 0), 0)),
@@ -149,9 +153,17 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
     "the manifests of two links exchanged": (MANIFEST, lambda b: swap(b.manifest(b.full), b.manifest(b.incremental))),
     "the manifests of two fulls exchanged": (MANIFEST, lambda b: swap(b.manifest(b.full), b.manifest(b.other))),
     "the full's manifest gone": (PARENT, lambda b: b.manifest(b.full).unlink()),
-    "another manifest of the full": (PARENT, lambda b: rewrite(b, b.full)),
-    "another full in the place of the full": (PARENT, lambda b: take_over(b, b.full)),
+    "another manifest of the full": (REPLAYED, lambda b: rewrite(b, b.full)),
+    "another full in the place of the full": (REPLAYED, lambda b: take_over(b, b.full)),
 }
+
+
+COMMANDED = (
+    "the last bit of the incremental",
+    "a chunk that is gone",
+    "the manifests of two links exchanged",
+    "another full in the place of the full",
+)
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -159,12 +171,56 @@ def test_a_damaged_store_makes_the_restore_fail_and_leaves_the_directory_empty(
     backups: Backups, tmp_path: Path, name: str
 ) -> None:
     code, damage = DAMAGE[name]
+    services = wire(load(backups.agent.config_file), LogReporter())
+    request = RestoreRequest(backups.incremental, tmp_path / "target")
+    with kept(backups.agent.store):
+        damage(backups)
+        with pytest.raises(IntegrityError) as caught:
+            restore(request, services, Cancellation(), lambda _: None)
+    assert caught.value.code == code
+    assert list((tmp_path / "target").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", COMMANDED)
+def test_the_command_ends_with_the_status_of_lost_integrity(backups: Backups, tmp_path: Path, name: str) -> None:
+    code, damage = DAMAGE[name]
     with kept(backups.agent.store):
         damage(backups)
         outcome = backups.agent.run("restore", backups.incremental, "--target-dir", tmp_path / "target", "--json")
     assert (outcome.status, outcome.error["code"]) == (IntegrityError.exit_status, code)
     assert outcome.stdout == ""
     assert list((tmp_path / "target").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", [name for name, (code, _) in DAMAGE.items() if code == REPLAYED])
+def test_a_host_that_remembers_nothing_is_told_by_the_child(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("BACKUP_AGENT_JOURNAL__DIR", str(tmp_path / "journal"))
+    services = wire(load(backups.agent.config_file), LogReporter())
+    request = RestoreRequest(backups.incremental, tmp_path / "target")
+    with kept(backups.agent.store):
+        DAMAGE[name][1](backups)
+        with pytest.raises(IntegrityError) as caught:
+            restore(request, services, Cancellation(), lambda _: None)
+    assert caught.value.code == PARENT
+
+
+def test_a_backup_that_is_gone_is_listed_with_a_warning(backups: Backups) -> None:
+    with kept(backups.agent.store):
+        backups.manifest(backups.other).unlink()
+        outcome = backups.agent.run("list", "--json")
+    assert [one["id"] for one in outcome.json["backups"]] == [backups.incremental, backups.full]
+    assert [one["id"] for one in outcome.json["vanished"]] == [backups.other]
+    assert (outcome.status, outcome.log[-1]["level"], outcome.log[-1]["code"]) == (0, "warning", "backup_vanished")
+
+
+def test_a_backup_that_was_replaced_is_listed_as_unreadable(backups: Backups) -> None:
+    with kept(backups.agent.store):
+        rewrite(backups, backups.other)
+        outcome = backups.agent.run("list", "--json")
+    assert [one["id"] for one in outcome.json["unreadable"]] == [backups.other]
+    assert (outcome.status, outcome.error["code"]) == (9, "backup_replayed")
 
 
 def test_the_undamaged_store_restores(backups: Backups, tmp_path: Path) -> None:

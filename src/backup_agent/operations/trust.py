@@ -90,9 +90,9 @@ def _remembered(body: bytes) -> Remembered | None:
     except ValueError as error:
         log.warning("an event in the journal can't be read", reason=str(error))
         return None
-    if found.checksum is None or found.location is None:
+    if found.id is None or found.checksum is None or found.location is None:
         return None
-    return Remembered(found.id, found.name, found.checksum, found.location)
+    return Remembered(found.id, found.name or "", found.checksum, found.location)
 
 
 def check_replayed(sealed: SealedManifest, remembered: Mapping[str, Remembered]) -> None:

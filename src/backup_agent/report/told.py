@@ -14,8 +14,6 @@ from backup_agent.domain.event import EventError
 class Told:
     """The part of an event that is shown or measured. None: the event does not say."""
 
-    id: str
-    name: str
     percent: int
     bytes_read: int
     bytes_stored: int
@@ -26,6 +24,8 @@ class Told:
     innodb_lock_ms: int | None
     nontransactional_lock_ms: int | None
     error: EventError | None
+    id: str | None
+    name: str | None
     checksum: str | None
     location: str | None
     """The URL of the manifest."""
@@ -37,8 +37,6 @@ def told(body: bytes) -> Told:
         data: dict[str, Any] = json.loads(body)["data"]
         lock, error = data.get("lock"), data.get("error")
         return Told(
-            id=data["id"],
-            name=data["name"],
             percent=data["percent"],
             bytes_read=data["bytes_read"],
             bytes_stored=data["bytes_stored"],
@@ -47,6 +45,8 @@ def told(body: bytes) -> Told:
             innodb_lock_ms=lock["innodb_ms"] if lock else None,
             nontransactional_lock_ms=lock["nontransactional_ms"] if lock else None,
             error=EventError.model_validate(error) if error else None,
+            id=data.get("id"),
+            name=data.get("name"),
             checksum=data.get("checksum"),
             location=data.get("locationRef"),
         )
