@@ -35,6 +35,7 @@ docs: setup  ## write docs/reference from the code
 	$(BIN)/python docs/generate.py
 
 bench: packages $(READY)  ## compare with other tools: SIZE_MB=4096 ROUNDS=3 CONTENDERS= ONLY= OUT=docs/benchmarks DIR=
+	@./setup/packages.sh tests
 	@./setup/bench.sh .venv-bench
 	$(BIN)/python -m bench --size-mb $(or $(SIZE_MB),4096) --rounds $(or $(ROUNDS),3) $(if $(CONTENDERS),--contenders $(CONTENDERS)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT)) $(if $(DIR),--directory $(DIR))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import phases, restoring
+from bench import idling, outages, phases, restoring
 from bench.contenders import PIPELINES, BrokenError, Stores
 from bench.fill import fillers
 from bench.ours import Agent
@@ -29,7 +29,9 @@ _SPACE = 5
 _CARRIED_OUT: dict[Phase, Callable[[Bench], None]] = {
     "full": phases.full,
     "slow": phases.slow,
+    "outage": outages.outage,
     "restore": restoring.restore,
+    "idle": idling.idle,
     "incremental": phases.incremental,
 }
 """In this order: the incrementals change rows that a restore must bring back."""
@@ -85,6 +87,7 @@ def _set_up(options: argparse.Namespace, base: Path, stack: ExitStack) -> Bench:
         frozenset(options.contenders),
         by_sysbench=options.fill == "sysbench",
         idle_s=options.idle_s,
+        daemon_s=options.daemon_s,
         load_before=load_before,
         absent=absent,
     )
@@ -121,6 +124,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stores", type=_some_of(("s3", "swift")), default=["s3", "swift"], help="of s3, swift, none")
     parser.add_argument("--fill", choices=list(fillers()), default=next(iter(fillers())), help="who makes the data")
     parser.add_argument("--idle-s", type=float, default=10, help="seconds of each look at the server without a backup")
+    parser.add_argument("--daemon-s", type=float, default=60, help="to watch the idle daemon (default: 60)")
     parser.add_argument("--directory", help="where everything is kept while it runs (default: the system's)")
     parser.add_argument("--plots", action=argparse.BooleanOptionalAction, default=True, help="draw pictures")
     parser.add_argument("--out", default=str(ROOT / "docs" / "benchmarks"), help="where the report goes")

@@ -43,6 +43,8 @@ class Bench:
     """Keys of contenders; all when empty."""
     by_sysbench: bool
     idle_s: float
+    daemon_s: float
+    """How long the idle daemon is watched."""
     load_before: float
     """The machine's load average before."""
     absent: dict[str, str]
@@ -125,20 +127,20 @@ def _take_turns(
     bench: Bench, phase: Phase, contenders: Sequence[Contender], stores: Stores, since_lsn: int | None = None
 ) -> None:
     able = bench.present(phase, contenders)
-    raw = _raw_bytes(bench, stores, since_lsn)
+    raw = raw_bytes(bench, stores, since_lsn)
     for number in range(1, bench.rounds + 1):
         tell(phase=phase, round=number)
-        _idle(bench, phase)
+        measure_idle(bench, phase)
         for contender in list(able):
             with bench.run(stores, since_lsn) as run:
                 try:
-                    bench.keep(_one(bench, phase, contender, run, raw))
+                    bench.keep(take_one(bench, phase, contender, run, raw))
                 except (BrokenError, TimeoutError) as error:
                     able.remove(contender)
                     bench.omit(phase, contender.key, str(error), broken=True)
 
 
-def _raw_bytes(bench: Bench, stores: Stores, since_lsn: int | None) -> int:
+def raw_bytes(bench: Bench, stores: Stores, since_lsn: int | None) -> int:
     """The size of the stream, by a run that nobody measures and that warms the page cache for all."""
     with bench.run(stores, since_lsn) as run:
         done = subprocess.run(
@@ -154,7 +156,7 @@ def _raw_bytes(bench: Bench, stores: Stores, since_lsn: int | None) -> int:
         return int(done.stdout)
 
 
-def _idle(bench: Bench, phase: Phase) -> None:
+def measure_idle(bench: Bench, phase: Phase) -> None:
     with bench.run(bench.fast) as run, _load(bench, run) as load:
         load.begin()
         measured = measure(["sleep", str(bench.idle_s)], run.directory)
@@ -178,7 +180,7 @@ def _idle(bench: Bench, phase: Phase) -> None:
     )
 
 
-def _one(bench: Bench, phase: Phase, contender: Contender, run: Run, raw: int) -> Row:
+def take_one(bench: Bench, phase: Phase, contender: Contender, run: Run, raw: int) -> Row:
     contender.prepare(run)
     with _load(bench, run) as load:
         load.begin()

@@ -19,6 +19,7 @@ _OUR_COLOUR = "#1f77b4"
 _TITLES = {
     "full": "full backup",
     "slow": "full backup, slow store",
+    "outage": "full backup, store away for a minute",
     "incremental": "incremental, 1% of pages",
     "restore": "restore to a serving database",
 }

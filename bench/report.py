@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.load import RATE
+from bench.outages import OUTAGE_SECONDS
 from bench.phases import Bench, tell
 from bench.results import IDLE, PHASES, Phase, Row, find, medians
 from bench.server import Sizes
@@ -19,8 +20,10 @@ from bench.tools import python_of
 _TITLES: dict[Phase, str] = {
     "full": "Full backup",
     "slow": "Full backup, store held to {rate} MB/s",
+    "outage": "Full backup, store away for {outage} s in the middle of it",
     "incremental": "Incremental of 1% changed pages (`--incremental-lsn`)",
     "restore": "Restore to a serving database",
+    "idle": "The agent as a daemon, with nothing to do",
 }
 _PICTURE_SECONDS = 120
 
@@ -72,8 +75,8 @@ def _sections(
     yield _targets(targets)
     for phase in PHASES:
         if any(row.phase == phase for row in rows):
-            yield f"## {_TITLES[phase].format(rate=rate)}"
-            yield _restores(rows) if phase == "restore" else _backups(rows, phase)
+            yield f"## {_TITLES[phase].format(rate=rate, outage=OUTAGE_SECONDS)}"
+            yield _table(rows, phase)
             yield from (f"![{name}]({name})" for name in pictures if name == f"{phase}.png")
     if bench.omissions:
         yield "## Left out"
@@ -106,7 +109,9 @@ what it had stored before. All tools run with their defaults.
   MyISAM table, from a process of their own.
 - *TPS*: what a light load ({RATE} transactions a second, one thread) got through, as a share of what it got through
   with no backup.
-- The slow store is the same store behind a line of {rate} MB/s for all connections together."""
+- The slow store is the same store behind a line of {rate} MB/s for all connections together.
+- The store that goes away hangs for half of the time, with connections open, and then refuses them. What was backed up
+  is restored and served."""
 
 
 def _targets(targets: Iterable[Target]) -> str:
@@ -120,6 +125,33 @@ def _targets(targets: Iterable[Target]) -> str:
                 one.verdict,
             )
             for one in targets
+        ],
+    )
+
+
+def _table(rows: Sequence[Row], phase: Phase) -> str:
+    match phase:
+        case "restore":
+            return _restores(rows)
+        case "idle":
+            return _idle(rows)
+        case _:
+            return _backups(rows, phase)
+
+
+def _idle(rows: Sequence[Row]) -> str:
+    return _grid(
+        ("agent", "seconds", "CPU s", "of a core", "resident MB"),
+        [
+            (
+                row.title,
+                _number(row.seconds),
+                _number(row.cpu_s, 2),
+                f"{row.cpu_s / row.seconds:.2%}",
+                _megabytes(row.agent_bytes),
+            )
+            for row in rows
+            if row.phase == "idle"
         ],
     )
 

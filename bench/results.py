@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-Phase = Literal["full", "slow", "incremental", "restore"]
-PHASES: tuple[Phase, ...] = ("full", "slow", "incremental", "restore")
+Phase = Literal["full", "slow", "outage", "incremental", "restore", "idle"]
+PHASES: tuple[Phase, ...] = ("full", "slow", "outage", "incremental", "restore", "idle")
 
 IDLE = "idle"
 """The row of no backup at all."""

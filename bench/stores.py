@@ -150,16 +150,29 @@ def swift_server(base: Path) -> Iterator[SwiftEndpoint]:
 @contextmanager
 def slow_line(url: str, rate: int) -> Iterator[str]:
     """Another URL of the server at `url`, which is reached at `rate` bytes a second, each way, in all."""
+    with _line("throttle.py", url, str(rate)) as other:
+        yield other
+
+
+@contextmanager
+def broken_line(url: str, after: int, seconds: float) -> Iterator[str]:
+    """Another URL of the server at `url`: when `after` bytes have gone there it hangs, then refuses, for `seconds`."""
+    with _line("outage.py", url, str(after), str(seconds)) as other:
+        yield other
+
+
+@contextmanager
+def _line(script: str, url: str, *arguments: str) -> Iterator[str]:
     port = url.rpartition(":")[2]
     process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("throttle.py")), port, str(rate)],
+        [sys.executable, str(Path(__file__).with_name(script)), port, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     with process:
         if process.stdout is None or not (line := process.stdout.readline()):
-            raise RuntimeError("the slow line did not start")
+            raise RuntimeError(f"{script} did not start")
         try:
             yield f"http://127.0.0.1:{int(line)}"
         finally:

@@ -5,9 +5,13 @@ Also compares config/backup-agent.toml with the configuration model: every key m
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import sys
+import textwrap
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +65,29 @@ def configuration() -> str:
 def _section(name: str, model: type[BaseModel]) -> str:
     lines = [f"\n## `[{name}]`\n\n", f"{model.__doc__}\n\n", "| key | default | meaning |\n|---|---|---|\n"]
     nested: list[str] = []
+    meanings = _docstrings(model)
     for key, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             nested.append(_section(f"{name}.{key}", field.annotation))
             continue
         default = "**required**" if field.is_required() else f"`{_toml(field.default)}`"
-        lines.append(f"| `{key}` | {default} | {field.description} |\n")
+        lines.append(f"| `{key}` | {default} | {meanings.get(key)} |\n")
     return "".join([*lines, *nested])
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """What stands below each field. Read here and not by pydantic, which would read the sources at every start."""
+    (body,) = (
+        node.body
+        for node in ast.parse(textwrap.dedent(inspect.getsource(model))).body
+        if isinstance(node, ast.ClassDef)
+    )
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
 
 
 def _model(annotation: Any) -> type[BaseModel]:  # noqa: ANN401 - what pydantic gives

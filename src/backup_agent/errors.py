@@ -99,6 +99,11 @@ class ErrorCode(StrEnum):
     PARENT_CHANGED = "parent_changed", "The parent's manifest is not the one the incremental was made from."
     CHUNK_CORRUPT = "chunk_corrupt", "A stored chunk differs from its entry in the manifest."
     CHUNK_MISSING = "chunk_missing", "A chunk listed in the manifest is not in the store."
+    BACKUP_REPLAYED = "backup_replayed", "A backup in the store is not the one this host took, but has its id."
+    BACKUP_VANISHED = "backup_vanished", "A backup that this host took is not in the store, and nobody deleted it here."
+    SIGNATURE_MISSING = "signature_missing", "A manifest has no signature, and signing.required asks for one."
+    SIGNATURE_INVALID = "signature_invalid", "The signature of a manifest is not of this manifest: it was forged."
+    SIGNATURE_UNKNOWN_KEY = "signature_unknown_key", "A manifest is signed with a key that this host does not trust."
     UPLOAD_CORRUPT = "upload_corrupt", "The store confirmed another digest than the one sent."
 
     JOURNAL_UNUSABLE = "journal_unusable", "The journal's file can't be made, read or written."
@@ -115,6 +120,11 @@ class ErrorCode(StrEnum):
     COMMAND_EXPIRED = "command_expired", "The command came too late to be carried out: its `expires` has passed."
     CANCELLED = "cancelled", "The backup was cancelled by the one who asked for it."
     AGENT_NOT_RUNNING = "agent_not_running", "No agent works on the journal."
+
+    IDENTITY_MISSING = "identity_missing", "The backup is encrypted, and no identity was given to read it."
+    IDENTITY_WRONG = "identity_wrong", "The backup is encrypted for others than the identities that were given."
+    IDENTITY_UNUSABLE = "identity_unusable", "A file of identities can't be read, or holds none."
+    SIGNING_KEY_UNUSABLE = "signing_key_unusable", "The file of the signing key can't be read, or written."
 
     TARGET_NOT_EMPTY = "target_not_empty", "The directory to restore into holds files."
     TARGET_UNUSABLE = "target_unusable", "The directory to restore into can't be made or written."

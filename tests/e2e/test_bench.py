@@ -34,7 +34,20 @@ def bench(out: Path, directory: Path, *arguments: str) -> subprocess.CompletedPr
 
 def command(out: Path, directory: Path, *arguments: str) -> list[str]:
     program = [sys.executable, "-W", "error", "-m", "bench"]
-    size = ["--size-mb", str(SIZE_MB), "--rounds", "1", "--idle-s", "1", "--fill", "sql", "--stores", "none"]
+    size = [
+        "--size-mb",
+        str(SIZE_MB),
+        "--rounds",
+        "1",
+        "--idle-s",
+        "1",
+        "--daemon-s",
+        "1",
+        "--fill",
+        "sql",
+        "--stores",
+        "none",
+    ]
     return [*program, *size, "--no-plots", "--out", str(out), "--directory", str(directory), *arguments]
 
 
@@ -96,9 +109,18 @@ def test_the_restore_served_the_right_rows(results: dict[str, Any]) -> None:
     assert 0 < restored["backup-agent"]["serve_s"] < restored["backup-agent"]["seconds"]
 
 
+def test_the_idle_daemon_is_watched(results: dict[str, Any]) -> None:
+    idle = rows(results, "idle")["backup-agent"]
+
+    assert idle["seconds"] >= 1
+    assert 0 <= idle["cpu_s"] < idle["seconds"]
+    assert idle["agent_bytes"] > 1 << 20
+
+
 def test_what_is_missing_is_left_out_with_its_reason(results: dict[str, Any]) -> None:
     assert results["omissions"] == [
-        {"phase": "slow", "contender": "all", "reason": "no S3 store was asked for", "broken": False}
+        {"phase": "slow", "contender": "all", "reason": "no S3 store was asked for", "broken": False},
+        {"phase": "outage", "contender": "backup-agent", "reason": "no S3 store was asked for", "broken": False},
     ]
 
 

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+from backup_agent.app.protecting import signer, trust
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
 from backup_agent.config.file import Config, read_password
+from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.storing import SpoolConfig, StreamConfig
 from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
@@ -54,8 +56,9 @@ def wire(config: Config, reporter: Reporter) -> Services:
             allow_galera=instance.allow_galera,
             allow_unproven_lineage=instance.allow_unproven_lineage,
         ),
+        trust=trust(config.signing, journal_path(config)),
         container=config.store.container,
-        stream=_stream(config.stream),
+        stream=_stream(config.stream, config.encryption),
         spool=_spool(config.spool, instance),
         locks=_locks(config.locks),
         instance=MariaDBInstance(endpoint),
@@ -72,6 +75,7 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
     """What those who take backups work with."""
     return BackupServices(
         **{field.name: getattr(services, field.name) for field in fields(services)},
+        signer=signer(config.signing),
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
         guard=_guard(config),
@@ -94,7 +98,7 @@ def journal_path(config: Config) -> Path:
     return config.journal.dir / f"{config.instance.id}.journal"
 
 
-def _stream(stream: StreamConfig) -> StreamSettings:
+def _stream(stream: StreamConfig, encryption: EncryptionConfig) -> StreamSettings:
     return StreamSettings(
         chunk_size=stream.chunk_mib * MIB,
         memory=stream.memory_mib * MIB,
@@ -104,6 +108,7 @@ def _stream(stream: StreamConfig) -> StreamSettings:
         if stream.compression == "none"
         else Compression(algorithm="zstd", level=stream.zstd_level),
         adaptive=stream.compression == "auto",
+        recipients=encryption.parsed(),
     )
 
 

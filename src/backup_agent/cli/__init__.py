@@ -10,6 +10,7 @@ from backup_agent.cli.config_check import config_check
 from backup_agent.cli.delete import delete
 from backup_agent.cli.expire import expire
 from backup_agent.cli.gc import gc
+from backup_agent.cli.keys import generate_keys
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.pin import pin, unpin
 from backup_agent.cli.restore import restore
@@ -31,6 +32,8 @@ app = typer.Typer(
     help="Back up a MariaDB or MySQL instance to S3 or a directory, full or incremental, and restore it.",
 )
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
+
+keys = typer.Typer(no_args_is_help=True, help="Make keys.", rich_markup_mode=None)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -59,6 +62,8 @@ app.command("pin")(pin)
 app.command("unpin")(unpin)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
+keys.command("generate")(generate_keys)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

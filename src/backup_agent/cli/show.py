@@ -25,7 +25,7 @@ def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json:
     """
     with session(config, json=json) as state:
         services = wire(state.config, LogReporter())
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
+        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
         sealed = catalogue.find(backup_id, services.policy.instance_id)
         manifest = sealed.manifest
         chain, broken = _chain(catalogue, sealed)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.protecting import EncryptionConfig, SigningConfig
 from backup_agent.config.retaining import RetentionConfig
 from backup_agent.config.serving import (
     BrokerConfig,
@@ -45,6 +46,8 @@ class Config(BaseSettings):
     store: StoreConfig
     engine: EngineConfig = EngineConfig()
     stream: StreamConfig = StreamConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
+    signing: SigningConfig = SigningConfig()
     spool: SpoolConfig = SpoolConfig()
     locks: LocksConfig = LocksConfig()
     journal: JournalConfig = JournalConfig()

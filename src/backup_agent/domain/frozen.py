@@ -6,4 +6,4 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="utf8")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="utf8", defer_build=True)

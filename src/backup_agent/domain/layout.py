@@ -1,7 +1,7 @@
 """The names of objects below a store's root. Keys are written once and never rewritten.
 
-`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed) and, last,
-`manifest.json`.
+`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed, with `.age`
+after it when encrypted), `manifest.json.sig` where backups are signed, and, last, `manifest.json`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 DEFAULT_CONTAINER = "z_CLOUDDB_BACKUPS"
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class BackupPlace:
     @property
     def manifest(self) -> str:
         return f"{self.prefix}{MANIFEST}"
+
+    @property
+    def signature(self) -> str:
+        """Of the manifest, in an object beside it."""
+        return f"{self.prefix}{SIGNATURE}"
 
     def chunk(self, number: int, suffix: str) -> str:
         """The key of chunk `number`, counted from 0."""

@@ -85,6 +85,7 @@ def details(manifest: Manifest) -> dict[str, Any]:
         "nontransactional_bytes": manifest.nontransactional_bytes,
         "binlog": manifest.binlog.model_dump() if manifest.binlog else None,
         "replication_source": manifest.replication_source,
+        "encryption": manifest.encryption.model_dump(mode="json") if manifest.encryption else None,
         "engine": manifest.engine.model_dump(),
         "started": manifest.started,
         "finished": manifest.finished,

@@ -45,7 +45,8 @@ def catalogue_of(backup_id: str, work: Work) -> Catalogue:
     """Where its command had it put, as far as the journal knows."""
     job = work.services.journal.job(backup_id)
     container = job.command.container if job is not None else None
-    return Catalogue(work.services.connect_store(work.cancellation, None), container or work.services.container)
+    services = work.services
+    return Catalogue(services.connect_store(work.cancellation, None), container or services.container, services.trust)
 
 
 def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None] = lambda: None) -> Removed:

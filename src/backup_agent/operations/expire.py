@@ -37,7 +37,7 @@ def judge(rules: Rules, services: Services, cancellation: Cancellation) -> tuple
             "no rule says what is to be kept",
             "Give --keep-fulls, --keep-days, --keep-weekly or --keep-monthly, or set them in [retention].",
         )
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     instance_id = services.policy.instance_id
     found = shelf(catalogue, instance_id)
     pinned = pins_of(catalogue, instance_id, [*found.good, *found.bad])

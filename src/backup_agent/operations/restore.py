@@ -20,6 +20,7 @@ from backup_agent.operations.services import Services
 from backup_agent.operations.target import RestoreTarget
 from backup_agent.operations.tree import files_in
 from backup_agent.stream.download import read_stream
+from backup_agent.stream.identity import Identity, fitting
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ class RestoreRequest:
     prepare: bool = True
     force: bool = False
     owner: tuple[int, int] | None = None
+    identities: tuple[Identity, ...] = ()
+    """Of those for whom the backups of the chain are encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,20 @@ def restore(
     Raises BackupAgentError; the directory is then empty. When this process is killed instead, the directory is marked
     so that no server starts on it.
     """
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     tip = catalogue.find(request.backup_id, services.policy.instance_id)
     with services.lock("restore", tip.manifest.id, cancellation):
         chain = catalogue.chain(tip)
         _check_engine(chain, services)
+        for link in chain:
+            fitting(link, request.identities)
         target = RestoreTarget.claim(request.target, force=request.force, backup_id=tip.manifest.id)
         try:
             if request.owner is not None:
                 target.check_owner(request.owner)
             target.check_space(_bytes_needed(chain, prepare=request.prepare))
             with target.filled():
-                _Restoration(catalogue, services, cancellation, on_progress, chain).run(target, prepare=request.prepare)
+                _Restoration(request, catalogue, services, cancellation, on_progress, chain=chain).run(target)
             cancellation.check()
             if request.prepare:
                 target.hand_over(RESTORE_ID_FILE, request.owner)
@@ -84,12 +89,15 @@ def restore(
 class _Restoration:
     def __init__(
         self,
+        request: RestoreRequest,
         catalogue: Catalogue,
         services: Services,
         cancellation: Cancellation,
         on_progress: Callable[[RestoreProgress], None],
+        *,
         chain: Chain,
     ) -> None:
+        self._request = request
         self._catalogue = catalogue
         self._services = services
         self._cancellation = cancellation
@@ -98,7 +106,8 @@ class _Restoration:
         self._done = 0
         self._total = sum(link.totals.raw_size for link in chain)
 
-    def run(self, target: RestoreTarget, *, prepare: bool) -> None:
+    def run(self, target: RestoreTarget) -> None:
+        prepare = self._request.prepare
         self._extract(self._chain.base, target.base, 0)
         last = len(self._chain) - 1
         if prepare:
@@ -114,7 +123,8 @@ class _Restoration:
         place = self._catalogue.place(manifest.instance_id, manifest.id)
         with self._services.engine.extract(directory) as extraction:
             self._cancellation.on_cancel(extraction.kill)
-            for piece in read_stream(self._catalogue.store, place, manifest, self._services.stream):
+            identities = self._request.identities
+            for piece in read_stream(self._catalogue.store, place, manifest, self._services.stream, identities):
                 self._cancellation.check()
                 extraction.write(piece)
                 self._done += len(piece)

@@ -15,6 +15,7 @@ from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
 from backup_agent.operations.lock_watch import LockPolicy
+from backup_agent.operations.trust import Signer, Trust
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
 from backup_agent.stream.settings import StreamSettings
@@ -42,6 +43,7 @@ CLEANUP_SECONDS = 60.0
 class Services:
     agent_version: str
     policy: Policy
+    trust: Trust
     container: str
     """Used where a command names none."""
     stream: StreamSettings
@@ -72,6 +74,8 @@ class Retries:
 class BackupServices(Services):
     """And what those need who take backups."""
 
+    signer: Signer | None
+    """Signs the manifests of new backups; None: they are not signed."""
     journal: Journal
     """Told everything that the reporter is told, first of all."""
     retries: Retries
