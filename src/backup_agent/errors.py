@@ -62,6 +62,7 @@ class ErrorCode(StrEnum):
     NONTRANSACTIONAL_REFUSED = "nontransactional_refused", "Tables would be write-locked and the policy is to refuse."
     GALERA_REFUSED = "galera_refused", "The instance is a Galera node and the configuration does not allow that."
     INSTANCE_BUSY = "instance_busy", "Another operation holds the lock of the instance."
+    BACKUP_BUSY = "backup_busy", "The backup is being read (a verification) and was to be removed, or the reverse."
 
     DATABASE_UNREACHABLE = "database_unreachable", "The server did not accept a connection."
     DATABASE_DENIED = "database_denied", "The server refused the user or the password."

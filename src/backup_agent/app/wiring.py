@@ -25,6 +25,7 @@ from backup_agent.instance.connection import Endpoint
 from backup_agent.instance.guard import STANDING_DIRECTORY, Guard
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.mariadb import MariaDBInstance
+from backup_agent.instance.reading import ReadingLock
 from backup_agent.journal.interface import Journal
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.admission import Policy
@@ -67,6 +68,7 @@ def wire(config: Config, reporter: Reporter) -> Services:
         clock=SystemClock(),
         lock=_lock(instance),
         lock_holder=InstanceLock(instance.runtime_dir, instance.id).holder,
+        readers=ReadingLock(instance.runtime_dir, instance.id),
         connect_store=store(config),
     )
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.engine.interface import Engine
-from backup_agent.instance.interface import Instance
+from backup_agent.instance.interface import Instance, Readers
 from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
@@ -58,6 +58,8 @@ class Services:
     """The instance's lock, by the name of the command and the backup's id. Raises BusyError; losing it cancels."""
     lock_holder: Callable[[], Holder | None]
     """Who has the instance's lock now."""
+    readers: Readers
+    """Of the instance's backups on this host: a backup is not removed while it is read."""
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
 
