@@ -14,11 +14,13 @@ from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConf
 from backup_agent.config.file import Config, read_password
 from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.storing import SpoolConfig, StreamConfig
+from backup_agent.config.verifying import VerifyConfig
 from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
 from backup_agent.engine.options import Login
 from backup_agent.engine.priority import Priority
+from backup_agent.engine.private_server import PrivateServers, PrivateServerSettings
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from backup_agent.engine.xtrabackup import XTRABACKUP
 from backup_agent.instance.connection import Endpoint
@@ -31,7 +33,8 @@ from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.lock_watch import LockPolicy
-from backup_agent.operations.services import BackupServices, Retries, Services
+from backup_agent.operations.scratch import ScratchSettings
+from backup_agent.operations.services import BackupServices, Retries, Services, Verifying
 from backup_agent.report.interface import Reporter
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import SpoolSettings
@@ -69,6 +72,7 @@ def wire(config: Config, reporter: Reporter) -> Services:
         lock=_lock(instance),
         lock_holder=InstanceLock(instance.runtime_dir, instance.id).holder,
         readers=ReadingLock(instance.runtime_dir, instance.id),
+        verifying=_verifying(config.verify),
         connect_store=store(config),
     )
 
@@ -98,6 +102,17 @@ def open_journal(config: Config) -> SqliteJournal:
 
 def journal_path(config: Config) -> Path:
     return config.journal.dir / f"{config.instance.id}.journal"
+
+
+def _verifying(verify: VerifyConfig) -> Verifying:
+    server = PrivateServerSettings(
+        verify.server_binary, verify.buffer_pool_mib * MIB, verify.include, verify.server_args
+    )
+    return Verifying(
+        scratch=ScratchSettings(verify.scratch_dir, verify.user),
+        servers=PrivateServers(server),
+        lower_priority=Priority(verify.nice, verify.ionice).lower_this_thread,
+    )
 
 
 def _stream(stream: StreamConfig, encryption: EncryptionConfig) -> StreamSettings:

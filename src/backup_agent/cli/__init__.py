@@ -19,6 +19,7 @@ from backup_agent.cli.run_once import run_once
 from backup_agent.cli.show import show
 from backup_agent.cli.signals import SIGNALS
 from backup_agent.cli.status import status
+from backup_agent.cli.verify import verify
 from backup_agent.stream.memory import return_freed_memory
 from backup_agent.version import __version__
 
@@ -60,6 +61,7 @@ app.command("expire")(expire)
 app.command("gc")(gc)
 app.command("pin")(pin)
 app.command("unpin")(unpin)
+app.command("verify")(verify)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
 keys.command("generate")(generate_keys)

@@ -68,7 +68,7 @@ def restore(
             backup_id, target_dir.absolute(), prepare, force, _owner(owner) if owner else None, identities
         )
         with ExitStack() as stack:
-            step = stack.enter_context(ProgressBar()).step if state.terminal else _LogSteps().step
+            step = stack.enter_context(ProgressBar()).step if state.terminal else LogSteps("restore").step
             result = operation.restore(request, wire(state.config, LogReporter()), state.cancellation, step)
         tell_peak_memory()
         if prepare and owner is None and os.geteuid() == 0:
@@ -79,10 +79,11 @@ def restore(
             print_fields(result)
 
 
-class _LogSteps:
+class LogSteps:
     """A line when the step changes, and every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
         self._step = ""
         self._last = 0.0
 
@@ -90,7 +91,9 @@ class _LogSteps:
         now = time.monotonic()
         if progress.step != self._step or now - self._last >= _LOG_EVERY:
             self._step, self._last = progress.step, now
-            log.info("restore", step=progress.step, bytes_done=progress.bytes_done, bytes_total=progress.bytes_total)
+            log.info(
+                self._operation, step=progress.step, bytes_done=progress.bytes_done, bytes_total=progress.bytes_total
+            )
 
 
 def _owner(text: str) -> tuple[int, int]:

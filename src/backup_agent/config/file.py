@@ -26,6 +26,7 @@ from backup_agent.config.serving import (
     ServiceConfig,
 )
 from backup_agent.config.storing import SpoolConfig, StoreConfig, StreamConfig
+from backup_agent.config.verifying import VerifyConfig
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ConfigError, ErrorCode
 
@@ -50,6 +51,7 @@ class Config(BaseSettings):
     signing: SigningConfig = SigningConfig()
     spool: SpoolConfig = SpoolConfig()
     locks: LocksConfig = LocksConfig()
+    verify: VerifyConfig = VerifyConfig()
     journal: JournalConfig = JournalConfig()
     broker: BrokerConfig = BrokerConfig()
     service: ServiceConfig = ServiceConfig()

@@ -2,6 +2,7 @@
 
 `<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed, with `.age`
 after it when encrypted), `manifest.json.sig` where backups are signed, and, last, `manifest.json`.
+Later comes `verify/<UTC time>.json` for each verification.
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ class BackupPlace:
     def signature(self) -> str:
         """Of the manifest, in an object beside it."""
         return f"{self.prefix}{SIGNATURE}"
+
+    @property
+    def verifications(self) -> str:
+        """The prefix of their results."""
+        return f"{self.prefix}verify/"
+
+    def verification(self, time: str) -> str:
+        """The key of the result of `time`, which is as a manifest has it; the keys are in the order of time."""
+        return f"{self.verifications}{time.replace('-', '').replace(':', '')}.json"
 
     def chunk(self, number: int, suffix: str) -> str:
         """The key of chunk `number`, counted from 0."""

@@ -44,7 +44,7 @@ class ReadingLock:
         """Inside, nobody on this host reads these backups. Never waits: raises BusyError (`backup_busy`) as soon as one
         of them is being read (or removed), and InstanceError (`lock_unusable`).
         """
-        with self._held(backup_ids, fcntl.F_WRLCK, "is being read, by a verification or a restore,"):
+        with self._held(backup_ids, fcntl.F_WRLCK, "is being read, by a verification,"):
             yield
 
     @contextmanager

@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Protocol
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.engine.interface import Engine
+from backup_agent.engine.interface import Engine, PrivateServers
 from backup_agent.instance.interface import Instance, Readers
 from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
 from backup_agent.operations.lock_watch import LockPolicy
+from backup_agent.operations.scratch import ScratchSettings
 from backup_agent.operations.trust import Signer, Trust
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
@@ -40,6 +41,16 @@ CLEANUP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Verifying:
+    """What only verifications work with."""
+
+    scratch: ScratchSettings
+    servers: PrivateServers
+    lower_priority: Callable[[], None]
+    """Of the calling thread, and of all that it will start, for good."""
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     agent_version: str
     policy: Policy
@@ -60,6 +71,7 @@ class Services:
     """Who has the instance's lock now."""
     readers: Readers
     """Of the instance's backups on this host: a backup is not removed while it is read."""
+    verifying: Verifying
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
 

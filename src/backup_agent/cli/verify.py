@@ -1,0 +1,101 @@
+"""`backup-agent verify`: whether a backup can be relied on."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from backup_agent.app.wiring import wire
+from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, IdentityOption, JsonOption
+from backup_agent.cli.output import print_fields, print_json, print_table, size_text
+from backup_agent.cli.progress import ProgressBar
+from backup_agent.cli.restore import LogSteps
+from backup_agent.cli.session import session, tell_peak_memory
+from backup_agent.domain.verification import Level, Verification
+from backup_agent.operations import verify as operation
+from backup_agent.operations.verify import VerifyRequest, failure
+from backup_agent.report.log import LogReporter
+from backup_agent.stream.identity import read_identities
+
+log = structlog.get_logger(__name__)
+
+
+def verify(
+    backup_id: BackupArgument,
+    config: ConfigOption = DEFAULT_CONFIG,
+    level: Annotated[
+        Level,
+        typer.Option(
+            "--level", help="Compare every stored byte with its digests, or also restore it and check its tables."
+        ),
+    ] = Level.DIGEST,
+    each: Annotated[
+        bool, typer.Option("--each", help="Also every backup of the chain before it, each with a result of its own.")
+    ] = False,
+    identity: IdentityOption = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            "--scratch", metavar="DIR", help="Where to restore; verify.scratch_dir of the configuration else."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Verify a backup with the chain it needs, and keep the result beside it.
+
+    Level `digest` reads every byte from the store and writes nothing to the disk; without an identity, an encrypted
+    backup is compared as it is stored. Level `restore` restores it into a scratch directory, starts a private server
+    on it, and runs CHECK TABLE on every table. Ends with status 14 when the backup can't be relied on.
+
+    \b
+    Examples:
+      backup-agent verify latest
+      backup-agent verify latest --level restore
+      backup-agent verify 61f12fef --level restore --scratch /srv/scratch --identity /root/backup-identity.txt
+    """
+    with session(config, json=json) as state:
+        request = VerifyRequest(
+            backup_id,
+            level,
+            each=each,
+            identities=read_identities(identity) if identity else (),
+            scratch_dir=scratch.absolute() if scratch else None,
+        )
+        with ExitStack() as stack:
+            step = stack.enter_context(ProgressBar()).step if state.terminal else LogSteps("verify").step
+            found = operation.verify(request, wire(state.config, LogReporter()), state.cancellation, step)
+        tell_peak_memory()
+        if json:
+            print_json({"verifications": [_shown(verification) for verification in found]})
+        else:
+            _print(found)
+        if (error := failure(found)) is not None:
+            raise error
+        if found[-1].figures.raw_bytes is None:
+            log.warning("the chunks are as they were stored; without an identity, nothing more can be said of them")
+
+
+def _shown(verification: Verification) -> dict[str, Any]:
+    return {"backup_id": verification.backup_id, **verification.summary()}
+
+
+def _print(found: tuple[Verification, ...]) -> None:
+    print_fields(_shown(found[-1]))
+    if len(found) > 1:
+        print_table(
+            ("BACKUP", "RESULT", "SIZE", "TABLES", "SECONDS TO SERVE"),
+            [
+                (
+                    one.backup_id,
+                    one.result.value,
+                    size_text(one.figures.stored_bytes),
+                    str(one.figures.tables if one.figures.tables is not None else "-"),
+                    str(one.figures.seconds.to_serve or "-"),
+                )
+                for one in found
+            ],
+        )
