@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
-
 from backup_agent.domain.verification import Fault, Figures, Seconds
-from backup_agent.engine.interface import PrivateServer, series
+from backup_agent.engine.interface import series
 from backup_agent.errors import (
     BackupAgentError,
     EngineError,
@@ -25,14 +23,12 @@ from backup_agent.errors import (
     RejectedError,
     TargetError,
 )
-from backup_agent.instance.table_check import Table, TableCheck
 from backup_agent.operations.proof import Examination, Proof, fault
 from backup_agent.operations.restore import Restoration, RestoreProgress, bytes_needed, check_engine
 from backup_agent.operations.scratch import User, give_to_server, is_full, scratch, server_user
+from backup_agent.operations.serving import Served, Serving
 from backup_agent.operations.target import RestoreTarget
 from backup_agent.stream.identity import fitting
-
-log = structlog.get_logger(__name__)
 
 _OF_THE_FILES = frozenset({ErrorCode.EXTRACT_FAILED, ErrorCode.PREPARE_FAILED, ErrorCode.RESTORED_UNUSABLE})
 """What an engine or a server says of a backup, not of this host."""
@@ -40,9 +36,6 @@ _OF_THE_SERVER = 64 << 20
 """Bytes a server writes beside the restored files: its redo log and temporary tablespace."""
 _FAULTS = 20
 """Broken tables that are named."""
-_GONE_WITHIN = 60.0
-"""Seconds a server that broke a connection off may take to write a trace of its stack, and end."""
-_LOOK_EVERY = 0.05
 
 
 def restore_proofs(examination: Examination) -> Iterator[Proof]:
@@ -70,7 +63,7 @@ def _check_possible(examination: Examination) -> None:
     if chain.tip.engine.datastore != "mariadb":
         raise RejectedError(
             ErrorCode.VERIFICATION_UNSUPPORTED,
-            f"backup {chain.tip.id} is of a {chain.tip.engine.datastore} server; no private one of those is started yet",
+            f"backup {chain.tip.id} is of a {chain.tip.engine.datastore} server; no private one is started of those",
             "Verify it with --level digest, or restore it and start a server by hand.",
         )
     if chain.tip.engine.data_at_rest_encryption and not services.verifying.servers.reads_keys:
@@ -96,12 +89,7 @@ class _Trial:
         self._target = target
         self._user = user
         self._fetch = self._prepare = 0.0
-        self._start: float | None = None
-        self._check: float | None = None
-        self._tables: list[Table] = []
-        self._checked: list[Table] = []
         self._stored = self._raw = 0
-        self._server_version: str | None = None
 
     def proofs(self) -> Iterator[Proof]:
         examination = self._examination
@@ -134,56 +122,22 @@ class _Trial:
         self._raw += link.totals.raw_size
 
     def _try_out(self, number: int) -> Proof:
-        self._start = self._check = None
-        self._tables, self._checked = [], []
-        faults: list[Fault] = []
-        unchecked: list[str] = []
+        served = Served()
         with self._startable(number) as datadir:
+            self._tell("starting a server on the restored files")
             try:
-                self._serve(datadir, faults, unchecked)
+                Serving(self._services, self._cancellation, self._examination.on_progress).run(
+                    datadir, self._user, served
+                )
             except (EngineError, InstanceError) as error:
-                faults.append(self._verdict(error))
-        return Proof(number, self._figures(), tuple(faults[:_FAULTS]), tuple(unchecked[:_FAULTS]), self._server_version)
-
-    def _serve(self, datadir: Path, faults: list[Fault], unchecked: list[str]) -> None:
-        self._tell("starting a server on the restored files")
-        began = self._now()
-        with self._services.verifying.servers.serve(datadir, self._user, self._cancellation) as server:
-            self._start = self._now() - began
-            try:
-                self._ask(server, faults, unchecked)
-            except InstanceError as error:
-                self._cancellation.check()
-                self._await_end(server, error)
-                at = f"checking table {self._tables[len(self._checked)]}" if self._tables else "listing its tables"
-                raise server.failure(at) from error
-            self._check = self._now() - began - self._start
-            if server.errors:
-                log.warning("the private server complained", lines=list(server.errors))
-
-    def _ask(self, server: PrivateServer, faults: list[Fault], unchecked: list[str]) -> None:
-        with TableCheck(server.socket) as asking:
-            self._server_version = asking.server_version()
-            self._tables = asking.tables()
-            total = sum(table.size for table in self._tables)
-            for table in self._tables:
-                self._cancellation.check()
-                self._examination.on_progress(RestoreProgress("checking the tables", self._checked_bytes(), total))
-                finding = asking.check(table)
-                if finding.broken is not None:
-                    faults.append(Fault(code=ErrorCode.TABLE_CORRUPT.value, message=f"{table}: {finding.broken}"))
-                elif finding.unchecked is not None:
-                    unchecked.append(f"{table}: {finding.unchecked}")
-                self._checked.append(table)
-
-    def _await_end(self, server: PrivateServer, error: InstanceError) -> None:
-        """A server that lives has answered with an error, which is then ours."""
-        deadline = self._now() + _GONE_WITHIN
-        while not server.ended:
-            if self._now() > deadline:
-                raise error
-            self._cancellation.wait(_LOOK_EVERY)
-            self._cancellation.check()
+                served.faults.append(self._verdict(error))
+        return Proof(
+            number,
+            self._figures(served),
+            tuple(served.faults[:_FAULTS]),
+            tuple(served.unchecked[:_FAULTS]),
+            served.server_version,
+        )
 
     @contextmanager
     def _startable(self, number: int) -> Iterator[Path]:
@@ -218,25 +172,22 @@ class _Trial:
         return fault(error)
 
     def _broken(self, number: int, why: Fault) -> Proof:
-        return Proof(number, self._figures(), (why,), breaks_chain=True)
+        return Proof(number, self._figures(Served()), (why,), breaks_chain=True)
 
-    def _figures(self) -> Figures:
+    def _figures(self, served: Served) -> Figures:
         seconds = Seconds(
             fetch=round(self._fetch, 3),
             prepare=round(self._prepare, 3),
-            start=_rounded(self._start),
-            check=_rounded(self._check),
+            start=_rounded(served.start),
+            check=_rounded(served.check),
         )
         return Figures(
             stored_bytes=self._stored,
             raw_bytes=self._raw,
-            tables=len(self._checked),
-            table_bytes=self._checked_bytes(),
+            tables=len(served.checked),
+            table_bytes=served.checked_bytes,
             seconds=seconds,
         )
-
-    def _checked_bytes(self) -> int:
-        return sum(table.size for table in self._checked)
 
     def _tell(self, step: str) -> None:
         total = sum(link.totals.raw_size for link in self._examination.chain)
