@@ -20,6 +20,7 @@ COMMANDS = [
     "list",
     "show",
     "restore",
+    "verify",
     "delete",
     "expire",
     "gc",

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
 import typer
 
-from backup_agent.app.wiring import wire
+from backup_agent.app.wiring import for_backups, journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, IdentityOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table, size_text
 from backup_agent.cli.progress import ProgressBar
 from backup_agent.cli.restore import LogSteps
-from backup_agent.cli.session import session, tell_peak_memory
+from backup_agent.cli.session import Session, session, tell_peak_memory
 from backup_agent.domain.verification import Level, Verification
+from backup_agent.journal.reading import JournalReader
 from backup_agent.operations import verify as operation
-from backup_agent.operations.verify import VerifyRequest, failure
+from backup_agent.operations.services import Services
+from backup_agent.operations.verify import Verified, VerifyRequest, failure
+from backup_agent.operations.verify_task import tell
 from backup_agent.report.log import LogReporter
 from backup_agent.stream.identity import read_identities
 
@@ -67,15 +70,17 @@ def verify(
         )
         with ExitStack() as stack:
             step = stack.enter_context(ProgressBar()).step if state.terminal else LogSteps("verify").step
-            found = operation.verify(request, wire(state.config, LogReporter()), state.cancellation, step)
+            services = wire(state.config, LogReporter())
+            found = operation.verify(request, services, state.cancellation, step)
         tell_peak_memory()
         if json:
-            print_json({"verifications": [_shown(verification) for verification in found]})
+            print_json({"verifications": [_shown(one.verification) for one in found]})
         else:
             _print(found)
+        _tell(found, services, state)
         if (error := failure(found)) is not None:
             raise error
-        if found[-1].figures.raw_bytes is None:
+        if found[-1].verification.figures.raw_bytes is None:
             log.warning("the chunks are as they were stored; without an identity, nothing more can be said of them")
 
 
@@ -83,8 +88,18 @@ def _shown(verification: Verification) -> dict[str, Any]:
     return {"backup_id": verification.backup_id, **verification.summary()}
 
 
-def _print(found: tuple[Verification, ...]) -> None:
-    print_fields(_shown(found[-1]))
+def _tell(found: tuple[Verified, ...], services: Services, state: Session) -> None:
+    """A platform hears of it where this host has a journal; a host that only restores has none, and needs none."""
+    ours = [one for one in found if one.verification.instance_id == services.policy.instance_id]
+    if not ours or not JournalReader(journal_path(state.config)).exists():
+        return
+    with closing(open_journal(state.config)) as journal:
+        for one in ours:
+            tell(one, for_backups(services, state.config, journal))
+
+
+def _print(found: tuple[Verified, ...]) -> None:
+    print_fields(_shown(found[-1].verification))
     if len(found) > 1:
         print_table(
             ("BACKUP", "RESULT", "SIZE", "TABLES", "SECONDS TO SERVE"),
@@ -96,6 +111,6 @@ def _print(found: tuple[Verification, ...]) -> None:
                     str(one.figures.tables if one.figures.tables is not None else "-"),
                     str(one.figures.seconds.to_serve or "-"),
                 )
-                for one in found
+                for one in (verified.verification for verified in found)
             ],
         )

@@ -26,6 +26,7 @@ from backup_agent.operations.delete_plan import not_found, plan
 from backup_agent.operations.garbage_marker import check_nobody_else
 from backup_agent.operations.job import is_orphan
 from backup_agent.operations.pins import pin_of, pinned, pins_of
+from backup_agent.operations.services import Services
 from backup_agent.operations.tasks import Kind, Said, Work, known_backup
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,15 @@ def catalogue_of(backup_id: str, work: Work) -> Catalogue:
 
 
 def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None] = lambda: None) -> Removed:
-    """All of `wanted`, which must be noted; tells of each but the last, which is the task's own."""
+    """All of `wanted`, which must be noted; tells of each but the last, which is the task's own.
+
+    Raises BusyError (`backup_busy`) while one of them is being verified on this host.
+    """
+    with work.services.readers.removing(wanted.ids):
+        return _remove(wanted, catalogue, work, on_removed)
+
+
+def _remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None]) -> Removed:
     remover = Remover(catalogue.store, work.services.clock, work.cancellation, on_removed)
     instance_id = work.services.policy.instance_id
     total = Removed()
@@ -80,13 +89,16 @@ def deleted(backup_id: str, wanted: Plan, work: Work) -> Said:
     return _gone(backup_id, backup)
 
 
-def check(wanted: Plan, catalogue: Catalogue, instance_id: str) -> None:
-    """Raises RejectedError when one of them has to stay."""
+def check(wanted: Plan, catalogue: Catalogue, services: Services) -> None:
+    """Raises RejectedError when one of them has to stay, BusyError (`backup_busy`) while one is being verified."""
+    instance_id = services.policy.instance_id
     whole = [doomed.id for doomed in wanted.backups if doomed.whole]  # of the rest of a deletion, the pin goes with it
     for backup_id, pin in pins_of(catalogue, instance_id, whole).items():
         raise pinned(backup_id, pin)
     for doomed in wanted.backups:
         check_nobody_else(catalogue.store, catalogue.place(instance_id, doomed.id))
+    with services.readers.removing(wanted.ids):
+        return
 
 
 def in_use(backup_id: str, what: str) -> RejectedError:
@@ -112,7 +124,7 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
     work.backup = wanted.backups[-1].backup
     if work.task.beside in wanted.ids:
         raise in_use(backup_id, f"backup {work.task.beside} was being worked on when that was asked for")
-    check(wanted, catalogue, instance_id)
+    check(wanted, catalogue, services)
     work.note(wanted.model_dump_json())
     return wanted
 
@@ -136,7 +148,7 @@ def _go_on(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
             "Delete it again, with --cascade if those are to go too.",
         )
     wanted = Plan(container=noted.container, backups=new + noted.backups)
-    check(Plan(container=noted.container, backups=new), catalogue, services.policy.instance_id)
+    check(Plan(container=noted.container, backups=new), catalogue, services)
     work.note(wanted.model_dump_json())
     return wanted
 

@@ -122,7 +122,7 @@ def delete_agreed(
         return
     if new := sorted(wanted.ids - agreed):
         raise dependants(backup_id, new)
-    check(wanted, catalogue, instance_id)
+    check(wanted, catalogue, services)
     work = Work(_begin(command, wanted, services), services, cancellation)
     work.backup = wanted.backups[-1].backup
     steps = _Steps(wanted, on_progress)

@@ -46,6 +46,17 @@ class VerifyRequest:
     """Of those for whom the backups of the chain are encrypted."""
     scratch_dir: Path | None = None
     """Another one than the configured one."""
+    of_any_instance: bool = True
+    """Or only one of our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A backup, the URL of its manifest, and what was found of it."""
+
+    sealed: SealedManifest
+    location: str
+    verification: Verification
 
 
 def verify(
@@ -53,14 +64,14 @@ def verify(
     services: Services,
     cancellation: Cancellation,
     on_progress: Callable[[RestoreProgress], None],
-) -> tuple[Verification, ...]:
+) -> tuple[Verified, ...]:
     """What was found, of the backup asked for last; also that it can't be relied on: see `failure`. All is recorded.
 
     Raises BackupAgentError for what says nothing of the backup; IntegrityError when its very manifest can't be trusted;
     BusyError (`backup_busy`) while it is being removed. Nothing is recorded then.
     """
     catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
-    tip = catalogue.find(request.backup_id, services.policy.instance_id)
+    tip = _find(request, catalogue, services)
     notary = _Notary(request.level, catalogue, services)
     try:
         chain = catalogue.chain(tip)
@@ -80,9 +91,9 @@ def verify(
         return _in_background(lambda: tuple(_examine(examination, notary)), services, cancellation)
 
 
-def failure(found: tuple[Verification, ...]) -> VerificationError | None:
+def failure(found: tuple[Verified, ...]) -> VerificationError | None:
     """The error of what was found; None when all passed."""
-    failed = [verification for verification in found if not verification.passed]
+    failed = [one.verification for one in found if not one.verification.passed]
     if not failed:
         return None
     first = failed[0]
@@ -96,12 +107,23 @@ def failure(found: tuple[Verification, ...]) -> VerificationError | None:
     )
 
 
+def _find(request: VerifyRequest, catalogue: Catalogue, services: Services) -> SealedManifest:
+    tip = catalogue.find(request.backup_id, services.policy.instance_id)
+    if not request.of_any_instance and tip.manifest.instance_id != services.policy.instance_id:
+        raise RejectedError(
+            ErrorCode.BACKUP_NOT_FOUND,
+            f"there is no completed backup {tip.manifest.id} of this instance",
+            "`backup-agent list` shows the backups there are.",
+        )
+    return tip
+
+
 def _scratch(request: VerifyRequest, services: Services) -> ScratchSettings:
     settings = services.verifying.scratch
     return settings if request.scratch_dir is None else replace(settings, directory=request.scratch_dir)
 
 
-def _examine(examination: Examination, notary: _Notary) -> Iterator[Verification]:
+def _examine(examination: Examination, notary: _Notary) -> Iterator[Verified]:
     links = examination.chain.links
     proofs = digest_proofs(examination) if notary.level is Level.DIGEST else restore_proofs(examination)
     for proof in proofs:
@@ -125,8 +147,8 @@ def _kept(chain: Chain, catalogue: Catalogue, services: Services) -> Iterator[No
 
 
 def _in_background(
-    work: Callable[[], tuple[Verification, ...]], services: Services, cancellation: Cancellation
-) -> tuple[Verification, ...]:
+    work: Callable[[], tuple[Verified, ...]], services: Services, cancellation: Cancellation
+) -> tuple[Verified, ...]:
     """In a thread whose priority, and that of all it starts, can stay low: ours could not be raised again."""
     with ThreadPoolExecutor(1, "verify", initializer=services.verifying.lower_priority) as pool:
         done = pool.submit(work)
@@ -143,14 +165,14 @@ class _Notary:
         self._catalogue = catalogue
         self._services = services
 
-    def of_broken_chain(self, tip: SealedManifest, why: Fault) -> Verification:
+    def of_broken_chain(self, tip: SealedManifest, why: Fault) -> Verified:
         return self._conclude(tip, Proof(0, Figures(raw_bytes=0), (why,)), ())
 
-    def of_proof(self, chain: Chain, proof: Proof) -> Verification:
+    def of_proof(self, chain: Chain, proof: Proof) -> Verified:
         links = chain.links[: proof.number + 1]
         return self._conclude(links[-1], proof, tuple(link.manifest.id for link in links))
 
-    def _conclude(self, sealed: SealedManifest, proof: Proof, chain: tuple[str, ...]) -> Verification:
+    def _conclude(self, sealed: SealedManifest, proof: Proof, chain: tuple[str, ...]) -> Verified:
         restored = self.level is Level.RESTORE and bool(chain)
         verification = Verification(
             backup_id=sealed.manifest.id,
@@ -168,7 +190,8 @@ class _Notary:
             faults=proof.faults,
         )
         self._record(verification)
-        return verification
+        location = self._catalogue.location(sealed.manifest.instance_id, sealed.manifest.id)
+        return Verified(sealed, location, verification)
 
     def _record(self, verification: Verification) -> None:
         """Who may only read the store can verify all the same."""
