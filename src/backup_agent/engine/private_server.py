@@ -129,7 +129,7 @@ class PrivateServer:
         process = self._running()
         status = process.wait()
         said = " | ".join(list(self._errors)[-5:] or process.last_lines[-5:])
-        if status == -signal.SIGKILL or _NOT_THE_DATA.search(" ".join((*self._errors, *process.last_lines))):
+        if status == -signal.SIGKILL or _NOT_THE_DATA.search(said):
             return EngineError(
                 ErrorCode.PRIVATE_SERVER_FAILED,
                 f"the private server ended (status {status}) while {doing}, which says nothing of the backup: {said}",

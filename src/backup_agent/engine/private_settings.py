@@ -18,21 +18,25 @@ _NOTES = "backup-my.cnf"
 _OF_THE_DATA = frozenset(
     {
         "innodb_checksum_algorithm",
-        "innodb_data_file_path",
         "innodb_log_file_size",
         "innodb_page_size",
-        "innodb_undo_directory",
         "innodb_undo_tablespaces",
         "innodb_compression_level",
     }
 )
 """What of these notes a server must be told to read the files; other lines are the engine's own business."""
+_SYSTEM_TABLESPACE = "innodb_data_file_path"
+_HERE = ("--innodb-data-home-dir=", "--innodb-undo-directory=./", "--innodb-log-group-home-dir=./")
+"""The notes may name directories of the server that was backed up, and it may run on this very host: its files are not
+to be opened. In a backup, all such files are in the data directory itself.
+"""
 _CLOSED = (
     "--skip-networking",
     # Nobody needs a password, and no plugin, function or event that the data names is loaded: some would reach out.
     "--skip-grant-tables",
     "--event-scheduler=DISABLED",
     "--skip-slave-start",
+    "--skip-symbolic-links",
     "--skip-log-bin",
     "--skip-name-resolve",
     "--general-log=OFF",
@@ -74,6 +78,7 @@ def arguments(datadir: Path, *, buffer_pool: int, include: Path | None, extra: S
         f"--socket={SOCKET}",
         "--pid-file=backup-agent.pid",
         f"--innodb-buffer-pool-size={buffer_pool}",
+        *_HERE,
         *_CLOSED,
         *_SMALL,
         *_IN_A_HURRY,
@@ -94,9 +99,11 @@ def _of_the_data(datadir: Path) -> Iterator[str]:
             "Restore an earlier backup.",
         ) from error
     for line in lines:
-        name, equals, value = line.partition("=")
-        if equals and name.strip() in _OF_THE_DATA:
-            yield f"--{name.strip().replace('_', '-')}={value.strip()}"
+        name, _, value = (part.strip() for part in line.partition("="))
+        if name == _SYSTEM_TABLESPACE:
+            yield f"--innodb-data-file-path={';'.join(part.rpartition('/')[2] for part in value.split(';'))}"
+        elif name in _OF_THE_DATA:
+            yield f"--{name.replace('_', '-')}={value}"
 
 
 def _plugins(datadir: Path) -> Iterator[str]:

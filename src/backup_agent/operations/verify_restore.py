@@ -27,7 +27,7 @@ from backup_agent.operations.proof import Examination, Proof, fault
 from backup_agent.operations.restore import Restoration, RestoreProgress, bytes_needed, check_engine
 from backup_agent.operations.scratch import User, give_to_server, is_full, scratch, server_user
 from backup_agent.operations.serving import Served, Serving
-from backup_agent.operations.target import RestoreTarget
+from backup_agent.operations.target import RestoreTarget, cut_off
 from backup_agent.stream.identity import fitting
 
 _OF_THE_FILES = frozenset({ErrorCode.EXTRACT_FAILED, ErrorCode.PREPARE_FAILED, ErrorCode.RESTORED_UNUSABLE})
@@ -146,11 +146,11 @@ class _Trial:
         if more:
             self._tell("copying the restored files")
             datadir = self._target.stage / "copy"
-            try:
+            with _usable(datadir):
                 shutil.copytree(self._target.base, datadir, symlinks=True)
-            except OSError as error:
-                raise _unusable(datadir, error) from error
             self._services.engine.complete(datadir, cancellation=self._cancellation)
+        with _usable(datadir):
+            cut_off(datadir)
         give_to_server(self._target, datadir, self._user)
         yield datadir
         if more:
@@ -201,7 +201,11 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _unusable(directory: Path, error: OSError) -> TargetError:
-    return TargetError(
-        ErrorCode.TARGET_UNUSABLE, f"can't copy into {directory}: {error}", "Check the file system, and its space."
-    )
+@contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(
+            ErrorCode.TARGET_UNUSABLE, f"can't write into {directory}: {error}", "Check the file system, and its space."
+        ) from error
