@@ -282,10 +282,11 @@ def test_chunks_that_are_as_listed_but_in_another_order_are_noticed_at_the_end_o
             list(read_stream(store, place, changed, services.stream))
 
 
-def test_a_flip_of_any_byte_of_a_real_manifest_is_noticed(backups: Backups) -> None:
+def test_a_flip_in_a_real_manifest_is_noticed(backups: Backups) -> None:
+    """Of some bytes; test_manifest_damage.py does it to each byte of a small one."""
     chance = random.Random(3)
     data = bytearray(backups.manifest(backups.incremental).read_bytes())
-    for position in range(len(data)):
+    for position in chance.sample(range(len(data)), 1000):
         mask = chance.randrange(1, 256)
         data[position] ^= mask
         with pytest.raises(IntegrityError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.age_keys import AgeKey, age_key
 from tests.agent import Agent
 from tests.e2e.judging import contents, serving
 from tests.e2e.test_by_hand import by_hand, recipes
+from tests.faults.agents import Running
+from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB
 
 pytestmark = pytest.mark.server
@@ -81,6 +84,34 @@ def test_nothing_in_the_store_is_legible_but_the_manifest(encrypted: Encrypted) 
     for name in encrypted.agent.stored_files():
         assert MARK.encode() not in (encrypted.agent.store / name).read_bytes(), name
         assert name.endswith((".age", "manifest.json", "manifest.json.sig"))
+
+
+@pytest.mark.parametrize("encryption", ["on", "off"])
+def test_what_waits_in_the_spool_is_legible_only_without_encryption(
+    encrypted: Encrypted, shared_mariadb: PrivateMariaDB, tmp_path: Path, encryption: str
+) -> None:
+    """Also the raw chunks that are spooled while tables are locked: the store is slow, and nearly all of it waits."""
+    extra: dict[str, dict[str, object]] = {
+        "stream": {"chunk_mib": 1, "memory_mib": 4, "compression": "none"},
+        "store": {"bandwidth_limit_mib_s": 0.5},
+    }
+    if encryption == "on":
+        extra["encryption"] = {"recipients": [encrypted.keys[0].recipient]}
+    agent = Agent(tmp_path / "agent", shared_mariadb, extra=extra)
+    spooled = b""
+
+    def all_that_waits() -> bytes:
+        content = b""
+        for path in agent.spool_dir.rglob("*"):
+            with suppress(FileNotFoundError, IsADirectoryError):
+                content += path.read_bytes()
+        return content
+
+    with Running(agent, "run-once") as running:
+        running.await_word("backup.progress", phase="finishing")
+        until(lambda: len(all_that_waits()) > 4 << 20, "files in the spool")
+        spooled = all_that_waits()
+    assert (MARK.encode() in spooled) == (encryption == "off")
 
 
 def test_the_manifest_names_the_recipients_by_fingerprint_alone(encrypted: Encrypted) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backup_agent.config.protecting import SigningConfig
+from backup_agent.config.protecting import EncryptionConfig, SigningConfig
 from backup_agent.journal.reading import JournalReader
 from backup_agent.operations.trust import Signatures, Signer, Trust, memory_of
 
@@ -32,3 +32,16 @@ def _signatures(signing: SigningConfig) -> Signatures | None:
 
     own = [] if signing.key_file is None else [read_signing_key(signing.key_file).public]
     return Ed25519Signatures([*signing.parsed(), *own], required=signing.required)
+
+
+def describe(encryption: EncryptionConfig, signing: SigningConfig) -> str:
+    """What protects the backups of this host, for people. Raises ConfigError (`signing_key_unusable`)."""
+    names = [recipient.fingerprint for recipient in encryption.parsed()]
+    encrypted = f"encrypted for {', '.join(names)}" if names else "not encrypted"
+    signed = "not signed"
+    if signing.key_file is not None:
+        from backup_agent.operations.signatures import read_signing_key  # noqa: PLC0415 - see above
+
+        key = read_signing_key(signing.key_file).public
+        signed = f"signed with key {key.key_id} (verify_keys of readers: {key.text})"
+    return f"backups are {encrypted}, and {signed}; unsigned ones are {'refused' if signing.required else 'accepted'}"

@@ -24,6 +24,9 @@ from backup_agent.errors import ErrorCode, IntegrityError
 FORMAT: Literal[2] = 2
 """Of the manifests that are written. Format 1, which is read too, knew no encryption."""
 
+LARGEST_CHUNK = 1 << 30
+"""Bytes of the raw stream in a chunk at most: who reads a manifest makes room for that many, whoever wrote it."""
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
@@ -76,7 +79,7 @@ class File(Frozen):
 class Chunk(Frozen):
     """Sizes in bytes; the digest is over the stored bytes."""
 
-    raw_size: NonNegativeInt
+    raw_size: Annotated[int, Field(ge=0, le=LARGEST_CHUNK)]
     stored_size: NonNegativeInt
     sha256: Sha256
 

@@ -47,18 +47,22 @@ class Encryption:
         self._pending += data
         # One byte at least is kept back: the last piece is marked as the last, and may be empty only when all is.
         whole = max(0, len(self._pending) - 1) // _PIECE * _PIECE
+        encrypted = []
         with memoryview(self._pending) as pending:
             for start in range(0, whole, _PIECE):
                 with pending[start : start + _PIECE] as piece:
-                    self._encrypt(piece, last=False)
+                    encrypted.append(self._encrypt(piece, last=False))
         del self._pending[:whole]
+        if encrypted:
+            self._write(b"".join(encrypted))
 
     def finish(self) -> None:
-        self._encrypt(self._pending, last=True)
+        self._write(self._encrypt(self._pending, last=True))
 
-    def _encrypt(self, piece: bytearray | memoryview, *, last: bool) -> None:
-        self._write(self._cipher.encrypt(self._pieces.to_bytes(_COUNTER, "big") + bytes([last]), piece, None))
+    def _encrypt(self, piece: bytearray | memoryview, *, last: bool) -> bytes:
+        nonce = self._pieces.to_bytes(_COUNTER, "big") + bytes([last])
         self._pieces += 1
+        return self._cipher.encrypt(nonce, piece, None)
 
 
 def _header(recipients: Sequence[Recipient], file_key: bytes) -> bytes:

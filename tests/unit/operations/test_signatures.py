@@ -16,16 +16,23 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from backup_agent.domain.layout import MANIFEST, SIGNATURE, BackupPlace
 from backup_agent.domain.signature import PREAMBLE
-from backup_agent.errors import BackupAgentError, ConfigError, ErrorCode, IntegrityError
+from backup_agent.errors import BackupAgentError, ConfigError, ErrorCode, IntegrityError, StoreError
+from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.commit import commit
 from backup_agent.operations.signatures import Ed25519Signatures, SigningKey, generate, read_signing_key
+from backup_agent.operations.trust import Trust, no_memory
+from backup_agent.storage.local import LocalStore
+from tests.unit.manifests import manifest_of
 
 BACKUP = "61f12fef-edb1-4561-8122-e7c00ef26a82"
-MANIFEST = b'{"payload":{}}'
+PLACE = BackupPlace("c", "44b277eb-39be-4921-be31-3d61b43651d7", BACKUP)
+DATA = b'{"payload":{}}'
 OURS, OTHERS = (SigningKey(Ed25519PrivateKey.generate()) for _ in range(2))
 
 
-def verdict(signature: bytes | None, *, required: bool, manifest: bytes = MANIFEST) -> ErrorCode | None:
+def verdict(signature: bytes | None, *, required: bool, manifest: bytes = DATA) -> ErrorCode | None:
     try:
         Ed25519Signatures([OURS.public], required=required).check(BACKUP, manifest, signature)
     except IntegrityError as error:
@@ -35,7 +42,7 @@ def verdict(signature: bytes | None, *, required: bool, manifest: bytes = MANIFE
 
 @pytest.mark.parametrize("required", [True, False])
 def test_a_signature_by_a_trusted_key_is_accepted(*, required: bool) -> None:
-    assert verdict(OURS.sign(MANIFEST), required=required) is None
+    assert verdict(OURS.sign(DATA), required=required) is None
 
 
 def test_an_unsigned_manifest_is_refused_only_where_signatures_are_required() -> None:
@@ -45,14 +52,14 @@ def test_an_unsigned_manifest_is_refused_only_where_signatures_are_required() ->
 
 @pytest.mark.parametrize("required", [True, False])
 def test_a_signature_that_does_not_fit_is_always_refused(*, required: bool) -> None:
-    assert verdict(OURS.sign(MANIFEST + b" "), required=required) is ErrorCode.SIGNATURE_INVALID
-    assert verdict(OURS.sign(MANIFEST), required=required, manifest=b"{}") is ErrorCode.SIGNATURE_INVALID
-    assert verdict(OTHERS.sign(MANIFEST), required=required) is ErrorCode.SIGNATURE_UNKNOWN_KEY
+    assert verdict(OURS.sign(DATA + b" "), required=required) is ErrorCode.SIGNATURE_INVALID
+    assert verdict(OURS.sign(DATA), required=required, manifest=b"{}") is ErrorCode.SIGNATURE_INVALID
+    assert verdict(OTHERS.sign(DATA), required=required) is ErrorCode.SIGNATURE_UNKNOWN_KEY
     assert verdict(b"none", required=required) is ErrorCode.SIGNATURE_INVALID
 
 
 def test_a_signature_under_another_keys_name_is_refused() -> None:
-    theirs, ours = OTHERS.sign(MANIFEST).split(b"\n"), OURS.sign(MANIFEST).split(b"\n")
+    theirs, ours = OTHERS.sign(DATA).split(b"\n"), OURS.sign(DATA).split(b"\n")
     assert verdict(b"\n".join([ours[0], ours[1], *theirs[2:]]), required=True) is ErrorCode.SIGNATURE_INVALID
 
 
@@ -61,7 +68,7 @@ def test_what_the_key_signed_for_another_purpose_is_no_signature_of_a_manifest(t
     generate(tmp_path / "key")
     key = read_signing_key(tmp_path / "key")
     with pytest.raises(IntegrityError) as caught:
-        Ed25519Signatures([key.public], required=True).check(BACKUP, PREAMBLE + MANIFEST, key.sign(MANIFEST))
+        Ed25519Signatures([key.public], required=True).check(BACKUP, PREAMBLE + DATA, key.sign(DATA))
     assert caught.value.code is ErrorCode.SIGNATURE_INVALID
 
 
@@ -122,3 +129,37 @@ def refusal(path: Path) -> BackupAgentError:
         read_signing_key(path)
     assert caught.value.code is ErrorCode.SIGNING_KEY_UNUSABLE
     return caught.value
+
+
+class Recorded(LocalStore):
+    """Remembers the order; refuses manifests when told to."""
+
+    def __init__(self, root: Path, *, refuses: bool) -> None:
+        super().__init__(root, create=True)
+        self.refuses = refuses
+        self.names: list[str] = []
+
+    def put(self, key: str, body: bytes | bytearray) -> None:
+        if self.refuses and key.endswith(MANIFEST):
+            raise StoreError(ErrorCode.STORE_FULL, "it is full", "make room")
+        super().put(key, body)
+        self.names.append(key.rsplit("/", 1)[1])
+
+
+def test_a_manifest_never_stands_without_its_signature(tmp_path: Path) -> None:
+    store = Recorded(tmp_path, refuses=False)
+    store.prepare("c")
+    commit(manifest_of(PLACE), PLACE, store, OURS)
+    assert store.names == [SIGNATURE, MANIFEST]
+    trust = Trust(Ed25519Signatures([OURS.public], required=True), no_memory)
+    assert Catalogue(store, "c", trust).load(PLACE.instance_id, BACKUP).manifest == manifest_of(PLACE)
+
+
+def test_a_signature_without_a_manifest_is_no_backup(tmp_path: Path) -> None:
+    store = Recorded(tmp_path, refuses=True)
+    store.prepare("c")
+    with pytest.raises(StoreError):
+        commit(manifest_of(PLACE), PLACE, store, OURS)
+    assert store.names == [SIGNATURE]
+    trust = Trust(Ed25519Signatures([OURS.public], required=True), no_memory)
+    assert Catalogue(store, "c", trust).backups(PLACE.instance_id) == ([], [])
