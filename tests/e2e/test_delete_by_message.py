@@ -13,7 +13,6 @@ import pytest
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from tests.agent import ACCOUNT
 from tests.daemon import FAST, Platform, at_work, command, create
-from tests.e2e.shelves import Shelf, fill, stored
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running
 from tests.faults.conftest import CREATE_SHOP
 from tests.faults.stalls import notes_are_written
@@ -21,6 +20,7 @@ from tests.faults.test_daemon import id_of
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB
 from tests.servers.rabbitmq import PASSWORD, USER, PrivateRabbitMQ
+from tests.shelves import Shelf, fill, restores, stored
 
 pytestmark = pytest.mark.server
 
@@ -53,7 +53,7 @@ def error_of(event: dict[str, Any]) -> tuple[str, int | None]:
 
 
 def test_a_chain_goes_each_backup_is_told_of_and_a_command_that_comes_again_hears_the_same(
-    agent: ConfinedAgent, platform: Platform, shelf: Shelf
+    agent: ConfinedAgent, platform: Platform, shelf: Shelf, tmp_path: Path
 ) -> None:
     message = delete(shelf.base)
     with at_work(agent, platform) as daemon:
@@ -73,6 +73,7 @@ def test_a_chain_goes_each_backup_is_told_of_and_a_command_that_comes_again_hear
     assert (data["status"], data["name"], data["locationRef"], data["error"]) == ("DELETED", "base", None, None)
     assert data["sequence"] > 1_700_000_000, "the journal knew nothing of it"
     assert stored(agent) == shelf.second_chain
+    restores(agent, shelf.others_child, tmp_path / "restored", shelf.rows)
 
 
 def test_events_of_a_backup_that_the_journal_knows_are_counted_on(agent: ConfinedAgent, platform: Platform) -> None:

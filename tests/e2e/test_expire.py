@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from backup_agent.domain import manifest
-from tests.e2e.shelves import REMEMBERING, Shelf, listed, outbox, stored, write
 from tests.faults.agents import ConfinedAgent
 from tests.faults.outcomes import refused
 from tests.faults.terminals import Terminal
 from tests.faults.traces import contents
 from tests.faults.waiting import until
+from tests.shelves import REMEMBERING, Shelf, listed, outbox, stored, write
 
 
 @pytest.fixture(scope="module")

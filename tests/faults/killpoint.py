@@ -18,9 +18,11 @@ from backup_agent.domain.event import EventType
 from backup_agent.domain.state import Phase
 from backup_agent.instance.lock import InstanceLock
 from backup_agent.journal.sqlite import SqliteJournal
-from backup_agent.operations import attempt, backup, cleanup, recover
+from backup_agent.operations import attempt, backup, cleanup, delete_by_hand, recover, task_run
 from backup_agent.operations.accept import Acceptance
+from backup_agent.operations.delete_objects import Remover
 from backup_agent.operations.recording import Recorder
+from backup_agent.operations.tasks import Work
 from backup_agent.storage.local import LocalStore
 
 Condition = Callable[..., bool]
@@ -61,6 +63,10 @@ def _tells(kind: EventType, phase: Phase | None = None) -> Condition:
 
 def _puts(part: str) -> Condition:
     return lambda _, key, __: part in key
+
+
+def _deletes(part: str) -> Condition:
+    return lambda _, key: part in key
 
 
 def _ends_a_backup(journal: SqliteJournal, event_id: int) -> bool:
@@ -106,8 +112,21 @@ RECOVERING = {
 }
 """Those of the recovery of a backup that was killed."""
 
+DELETING = {
+    "before the plan is noted": Point(delete_by_hand, "_begin", after=False),
+    "the plan is noted": Point(delete_by_hand, "_begin", after=True),
+    "before a manifest goes": Point(LocalStore, "delete", after=False, when=_deletes("/manifest.json")),
+    "a manifest is gone": Point(LocalStore, "delete", after=True, when=_deletes("/manifest.json")),
+    "a chunk is gone": Point(LocalStore, "delete", after=True, when=_deletes("/chunk-00000001")),
+    "a backup is gone": Point(Remover, "remove", after=True),
+    "a backup's end is told": Point(Work, "tell", after=True),
+    "all is gone, and not noted": Point(task_run, "_end", after=False),
+    "the end is noted": Point(task_run, "_end", after=True),
+}
+"""Those of a deletion; the first two by hand alone."""
+
 if __name__ == "__main__":
     point, mark = sys.argv[1], Path(sys.argv[2])
-    {**POINTS, **FAILING, **RECOVERING}[point].arm(mark)
+    {**POINTS, **FAILING, **RECOVERING, **DELETING}[point].arm(mark)
     sys.argv = ["backup-agent", *sys.argv[3:]]
     main()

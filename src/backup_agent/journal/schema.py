@@ -69,7 +69,7 @@ _TABLES = {
             origin TEXT NOT NULL,
             received TEXT NOT NULL,
             expires TEXT,
-            beside TEXT,
+            beside TEXT NOT NULL,
             owner_pid INTEGER,
             owner_started TEXT,
             state TEXT NOT NULL,

@@ -53,12 +53,13 @@ class SqliteTasks:
             state=TaskState.RUNNING.value,
         )
 
-    def release(self, task_id: str, *, counts: bool) -> None:
+    def release(self, task_id: str, *, counts: bool, beside: str | None = None) -> None:
         self._change(
             task_id,
-            f"{_NOBODY}, state = :state, attempts = attempts - :uncounted",
+            f"{_NOBODY}, state = :state, attempts = attempts - :uncounted, beside = beside || :beside",
             state=TaskState.WAITING.value,
             uncounted=int(not counts),
+            beside="" if beside is None else f" {beside}",
         )
 
     def note(self, task_id: str, notes: str) -> None:

@@ -40,8 +40,8 @@ class NewTask:
     origin: Origin
     received: datetime
     expires: datetime | None = None
-    beside: str | None = None
-    """The backup that somebody was at work on when it came."""
+    beside: tuple[str, ...] = ()
+    """The backups that somebody was at work on when it came."""
     owner: ProcessId | None = None
 
 
@@ -56,7 +56,8 @@ class Task:
     origin: Origin
     received: datetime
     expires: datetime | None
-    beside: str | None
+    beside: tuple[str, ...]
+    """Those that somebody was at work on when it came, or while it waited."""
     owner: ProcessId | None
     """The process that carries it out; None while it waits for one, and when it has ended."""
     state: TaskState
@@ -86,8 +87,10 @@ class Tasks(Protocol):
         """`owner` carries it out from now on: one attempt more. Its notes stay."""
         ...
 
-    def release(self, task_id: str, *, counts: bool) -> None:
-        """It waits again. The attempt `counts` unless it ended in good order."""
+    def release(self, task_id: str, *, counts: bool, beside: str | None = None) -> None:
+        """It waits again, for the end of the work on the backup `beside`, if that is known. The attempt `counts`
+        unless it ended in good order.
+        """
         ...
 
     def note(self, task_id: str, notes: str) -> None:

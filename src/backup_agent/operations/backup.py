@@ -29,7 +29,7 @@ from backup_agent.operations.cleanup import leaving_nothing_behind, remove_objec
 from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
-from backup_agent.operations.garbage_marker import marked
+from backup_agent.operations.garbage_marker import Beating, marked
 from backup_agent.operations.job import Asked, begin, catalogue_of, check_expiry, let_wait
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
@@ -100,11 +100,13 @@ def _make(
     with (
         services.guard(cancellation) as unguarded,
         leaving_nothing_behind(cleaner, place, remains),
-        marked(catalogue.store, services.connect_store(hurry, 0), place, services.clock),
+        marked(
+            services.connect_store, cancellation, services.connect_store(hurry, 0), place, services.clock
+        ) as beating,
     ):
         if unguarded is not None:
             teller.warn(unguarded)
-        taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner)
+        taken = _take(place, admitted, services, teller, cancellation, cleaner=cleaner, beating=beating)
         described = describe(request, teller.created, admitted, taken, services)
         teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
         confirm(catalogue, described, admitted.parent)
@@ -188,6 +190,7 @@ def _take(
     cancellation: Cancellation,
     *,
     cleaner: Store,
+    beating: Beating,
 ) -> Taken:
     attempt = partial(
         take,
@@ -206,6 +209,7 @@ def _take(
         taken = None
     if taken is None:  # outside of the except clause: the error's frames hold the first attempt's buffers
         remove_objects(cleaner, place)
+        beating.beat()
         taken = attempt()
     changes = lineage.differences(admitted.facts.lineage, taken.lineage)
     if changes:

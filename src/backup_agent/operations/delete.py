@@ -17,7 +17,7 @@ from backup_agent.domain.deletion import Doomed, Plan
 from backup_agent.domain.event import EventType
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.state import TERMINAL, State
-from backup_agent.errors import ErrorCode, IntegrityError, MissingError, RejectedError
+from backup_agent.errors import BackupAgentError, ErrorCode, IntegrityError, MissingError, RejectedError
 from backup_agent.journal.interface import Job, Journal, Origin
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.catalogue import Catalogue
@@ -36,8 +36,18 @@ WORK = "delete"
 
 def carry_out(command: DeleteBackup, work: Work) -> Said:
     """For the queue, and for what a crash has interrupted."""
-    catalogue = catalogue_of(command.backup_id, work)
-    wanted = _go_on(command, catalogue, work) if work.notes else _begin(command, catalogue, work)
+    if work.notes is None:
+        catalogue = catalogue_of(command.backup_id, work)
+        wanted = _begin(command, catalogue, work)
+    else:
+        noted = _noted(work.notes)
+        catalogue = Catalogue(
+            work.services.connect_store(work.cancellation, None), noted.container, work.services.trust
+        )
+        try:
+            wanted = _go_on(command, noted, catalogue, work)
+        except RejectedError as error:
+            raise _partly(error) from error
     remove(wanted, catalogue, work)
     return deleted(command.backup_id, wanted, work)
 
@@ -60,7 +70,7 @@ def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[
 
 
 def _remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None]) -> Removed:
-    remover = Remover(catalogue.store, work.services.clock, work.cancellation, on_removed)
+    remover = Remover(catalogue.store, work.cancellation, on_removed)
     instance_id = work.services.policy.instance_id
     total = Removed()
     for doomed in wanted.backups:
@@ -68,7 +78,7 @@ def _remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable
         place = catalogue.place(instance_id, doomed.id)
         pin = pin_of(catalogue.store, place) if _is_backup(doomed, catalogue, instance_id) else None
         if pin is not None:  # since the plan was made
-            raise pinned(doomed.id, pin)
+            raise _partly(pinned(doomed.id, pin))
         expected = frozenset(place.chunk(number, doomed.suffix) for number in range(doomed.chunks))
         removed = remover.remove(place, expected)
         log.info("a backup is deleted", backup_id=doomed.id, objects=removed.objects, bytes=removed.bytes)
@@ -116,30 +126,38 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
     if job is not None and job.state not in TERMINAL:
         raise in_use(backup_id, "it is being taken")
     _check_owner(command, catalogue, instance_id)
-    wanted = plan(backup_id, catalogue, instance_id, job)
+    wanted = plan(backup_id, catalogue, instance_id, services.journal)
     if not wanted.backups:
         if work.last_told(backup_id) is None:
             raise not_found(backup_id)
         return wanted  # failed and cleaned up, or deleted before
     work.backup = wanted.backups[-1].backup
-    if work.task.beside in wanted.ids:
-        raise in_use(backup_id, f"backup {work.task.beside} was being worked on when that was asked for")
+    if worked_on := wanted.ids.intersection(work.task.beside):
+        raise in_use(backup_id, f"backup {min(worked_on)} was being worked on when that was asked for")
     check(wanted, catalogue, services)
     work.note(wanted.model_dump_json())
     return wanted
 
 
-def _go_on(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
-    """What was noted, and what a control plane has had built on it since; by hand, only what was agreed to."""
-    services = work.services
+def _noted(notes: str) -> Plan:
     try:
-        noted = Plan.model_validate_json(work.notes or "")
+        return Plan.model_validate_json(notes)
     except ValidationError as error:
         raise IntegrityError(
             ErrorCode.JOURNAL_CORRUPT, "what the journal noted of a deletion can't be read", "Delete the backup again."
         ) from error
+
+
+def _partly(error: RejectedError) -> BackupAgentError:
+    """What would have been a refusal, had nothing been removed before."""
+    return BackupAgentError(error.code, f"{error.message}; what is built on it may be gone already", error.hint)
+
+
+def _go_on(command: DeleteBackup, noted: Plan, catalogue: Catalogue, work: Work) -> Plan:
+    """What was noted, and what a control plane has had built on it since; by hand, only what was agreed to."""
+    services = work.services
     work.backup = noted.backups[-1].backup
-    now = plan(command.backup_id, catalogue, services.policy.instance_id, services.journal.job(command.backup_id))
+    now = plan(command.backup_id, catalogue, services.policy.instance_id, services.journal)
     new = tuple(doomed for doomed in now.backups if doomed.id not in noted.ids)
     if new and work.task.origin is Origin.RUN_ONCE:
         raise RejectedError(
@@ -198,8 +216,7 @@ def _refuse(command: DeleteBackup, job: Job) -> RejectedError | None:
 def _refuse_beside(command: DeleteBackup, work: Work, at_work: str) -> RejectedError | None:
     """The one at work may be one of those to go, or be built on one of them."""
     catalogue = catalogue_of(command.backup_id, work)
-    job = work.services.journal.job(command.backup_id)
-    wanted = plan(command.backup_id, catalogue, work.services.policy.instance_id, job)
+    wanted = plan(command.backup_id, catalogue, work.services.policy.instance_id, work.services.journal)
     return refusal_beside(command.backup_id, wanted.ids, at_work, work.services.journal)
 
 

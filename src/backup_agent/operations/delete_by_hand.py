@@ -22,7 +22,7 @@ from backup_agent.journal.tasks import NewTask, Task
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.delete import DELETE, check, deleted, refusal_beside, remove
 from backup_agent.operations.delete_objects import Removed
-from backup_agent.operations.delete_plan import not_found, plan, resolve
+from backup_agent.operations.delete_plan import Shelf, not_found, plan, resolve
 from backup_agent.operations.recover import recover
 from backup_agent.operations.restore import RestoreProgress
 from backup_agent.operations.services import BackupServices
@@ -54,7 +54,7 @@ def foresee(text: str, services: BackupServices, cancellation: Cancellation) -> 
     instance_id = services.policy.instance_id
     catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     backup_id = resolve(text, catalogue, instance_id)
-    wanted = plan(backup_id, catalogue, instance_id, services.journal.job(backup_id))
+    wanted = plan(backup_id, catalogue, instance_id, services.journal)
     if not wanted.backups and all(task.backup_id != backup_id for task in services.journal.tasks()):
         raise not_found(backup_id)
     return Foreseen(backup_id, wanted)
@@ -109,15 +109,16 @@ def delete_agreed(
     on_progress: Callable[[RestoreProgress], None],
     *,
     done: Deletion,
+    found: Shelf | None = None,
 ) -> None:
     """Deletes a backup and what is built on it, all of which must be agreed to, within `deleting`.
 
-    One that is gone by now is no error.
+    One that is gone by now is no error. `found` as for `plan`.
     """
     instance_id = services.policy.instance_id
     command = DeleteBackup(backup_id=backup_id, account_id=services.policy.account_id)
     catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
-    wanted = plan(backup_id, catalogue, instance_id, services.journal.job(backup_id))
+    wanted = plan(backup_id, catalogue, instance_id, services.journal, found)
     if not wanted.backups:
         return
     if new := sorted(wanted.ids - agreed):

@@ -15,7 +15,6 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.objects import ObjectKind, kind_of
 from backup_agent.errors import ErrorCode, MissingError, StoreError
-from backup_agent.operations.clock import Clock
 from backup_agent.storage.interface import Store
 
 log = structlog.get_logger(__name__)
@@ -41,11 +40,8 @@ class Removed:
 class Remover:
     """For one deletion. `on_removed` is called after each object, from several threads."""
 
-    def __init__(
-        self, store: Store, clock: Clock, cancellation: Cancellation, on_removed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, store: Store, cancellation: Cancellation, on_removed: Callable[[], None] = lambda: None) -> None:
         self._store = store
-        self._clock = clock
         self._cancellation = cancellation
         self._on_removed = on_removed
 
@@ -94,7 +90,7 @@ class Remover:
         left: list[str] = []
         for look in range(_LOOKS):
             if look:
-                self._clock.sleep(pause)
+                self._cancellation.wait(pause)
                 pause *= 2
             left = [key for key in {place.manifest, *self._listed(place)} if self._is_there(key)]
             if not left:

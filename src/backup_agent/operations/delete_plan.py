@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -11,12 +12,16 @@ from backup_agent.domain.deletion import Doomed, Plan, with_dependants
 from backup_agent.domain.ids import is_uuid
 from backup_agent.domain.layout import instance_prefix
 from backup_agent.domain.manifest import SealedManifest
-from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
-from backup_agent.journal.interface import Job
+from backup_agent.domain.state import State
+from backup_agent.errors import ErrorCode, IntegrityError, MissingError, RejectedError
+from backup_agent.journal.interface import Journal
 from backup_agent.operations.catalogue import LATEST, Catalogue, Unreadable, check_id
 from backup_agent.operations.tasks import known_backup
 
 log = structlog.get_logger(__name__)
+
+_REMEMBERED = 1000
+"""Jobs looked at, the newest: listings lag by minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,17 @@ class Shelf:
         return {**dict.fromkeys(self.bad), **known}
 
 
-def shelf(catalogue: Catalogue, instance_id: str) -> Shelf:
-    """Raises IntegrityError (`manifest_format`) when a backup was made by a newer program: it may need any other."""
+def shelf(catalogue: Catalogue, instance_id: str, journal: Journal) -> Shelf:
+    """Those that the store lists, and those that it does not list yet and the journal knows to have completed.
+
+    Raises IntegrityError (`manifest_format`) when a backup was made by a newer program: it may need any other.
+    """
     good, bad = catalogue.backups(instance_id)
+    listed = {one.manifest.id for one in good} | {one.backup_id for one in bad}
+    for job in journal.jobs(_REMEMBERED):
+        if job.state is State.COMPLETED and job.id not in listed:
+            with suppress(MissingError):  # it was deleted by somebody else
+                good.append(catalogue.load(instance_id, job.id).outline())
     newer = next((one for one in bad if one.error.code is ErrorCode.MANIFEST_FORMAT), None)
     if newer is not None:
         raise IntegrityError(
@@ -69,18 +82,19 @@ def resolve(text: str, catalogue: Catalogue, instance_id: str) -> str:
     return ids[0]
 
 
-def plan(backup_id: str, catalogue: Catalogue, instance_id: str, job: Job | None) -> Plan:
-    """Empty when there is nothing of it in the store. `job` is what the journal knows of it.
+def plan(backup_id: str, catalogue: Catalogue, instance_id: str, journal: Journal, found: Shelf | None = None) -> Plan:
+    """Empty when there is nothing of it in the store. `found` spares looking at all backups again.
 
     Raises IntegrityError, and what the store raises.
     """
-    found = shelf(catalogue, instance_id)
+    found = found or shelf(catalogue, instance_id, journal)
+    _look_for(backup_id, catalogue, instance_id, found)
     parents = found.parents
     if backup_id not in parents:
         if not catalogue.has_objects(instance_id, backup_id):
             return Plan(container=catalogue.container, backups=())
-        leftover = Doomed(id=backup_id, whole=False, backup=known_backup(job, backup_id, instance_id))
-        return Plan(container=catalogue.container, backups=(leftover,))
+        known = known_backup(journal.job(backup_id), backup_id, instance_id)
+        return Plan(container=catalogue.container, backups=(Doomed(id=backup_id, whole=False, backup=known),))
     unreadable = sorted(found.bad.keys() - {backup_id})
     if unreadable:
         log.warning("backups can't be read, and so it can't be told what they are built on", ids=unreadable)
@@ -88,6 +102,18 @@ def plan(backup_id: str, catalogue: Catalogue, instance_id: str, job: Job | None
     return Plan(
         container=catalogue.container, backups=tuple(_doomed(one, catalogue, instance_id, found) for one in ids)
     )
+
+
+def _look_for(backup_id: str, catalogue: Catalogue, instance_id: str, found: Shelf) -> None:
+    """It may be there although no listing shows it yet."""
+    if backup_id in found.good or backup_id in found.bad:
+        return
+    try:
+        found.good[backup_id] = catalogue.load(instance_id, backup_id).outline()
+    except MissingError:
+        return
+    except IntegrityError as error:
+        found.bad[backup_id] = Unreadable(backup_id, error)
 
 
 def not_found(what: str) -> RejectedError:

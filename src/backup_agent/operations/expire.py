@@ -26,7 +26,7 @@ class Judged:
     manifest: SealedManifest | None
 
 
-def judge(rules: Rules, services: Services, cancellation: Cancellation) -> tuple[Judged, ...]:
+def judge(rules: Rules, services: BackupServices, cancellation: Cancellation) -> tuple[Judged, ...]:
     """What would become of each backup of the instance, the newest first. Changes nothing.
 
     Raises RejectedError when no rule is given, IntegrityError when a backup was made by a newer program.
@@ -38,11 +38,7 @@ def judge(rules: Rules, services: Services, cancellation: Cancellation) -> tuple
             "Give --keep-fulls, --keep-days, --keep-weekly or --keep-monthly, or set them in [retention].",
         )
     catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
-    instance_id = services.policy.instance_id
-    found = shelf(catalogue, instance_id)
-    pinned = pins_of(catalogue, instance_id, [*found.good, *found.bad])
-    verdicts = decide(_candidates(found, pinned), rules, services.clock.now())
-    return tuple(Judged(verdict, found.good.get(verdict.id)) for verdict in verdicts)
+    return _judge(shelf(catalogue, services.policy.instance_id, services.journal), catalogue, rules, services)
 
 
 def expire(
@@ -58,11 +54,19 @@ def expire(
     """
     ids = _expiring(agreed)
     with deleting("expire", None, ids, services, cancellation) as done:
-        now = judge(rules, services, cancellation)
+        catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
+        found = shelf(catalogue, services.policy.instance_id, services.journal)
+        now = _judge(found, catalogue, rules, services)
         going = _expiring(now) & ids
         for backup_id in _roots(now, going):
-            delete_agreed(backup_id, going, services, cancellation, on_progress, done=done)
+            delete_agreed(backup_id, going, services, cancellation, on_progress, done=done, found=found)
     return done
+
+
+def _judge(found: Shelf, catalogue: Catalogue, rules: Rules, services: Services) -> tuple[Judged, ...]:
+    pinned = pins_of(catalogue, services.policy.instance_id, [*found.good, *found.bad])
+    verdicts = decide(_candidates(found, pinned), rules, services.clock.now())
+    return tuple(Judged(verdict, found.good.get(verdict.id)) for verdict in verdicts)
 
 
 def _candidates(found: Shelf, pinned: Mapping[str, object]) -> list[Candidate]:

@@ -180,7 +180,7 @@ class _Collector:
         self._found.garbage.append(garbage)
         self._on_found(garbage)
         if garbage.kept is None and not self._search.dry:
-            remover = Remover(self._store, self._services.clock, self._cancellation)
+            remover = Remover(self._store, self._cancellation)
             self._found.removed += remover.remove(heap.place)
 
     def _keeps(self, heap: _Heap, now: datetime) -> str | None:

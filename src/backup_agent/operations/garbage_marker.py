@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
 from pydantic import ValidationError
 
+from backup_agent.cancellation import Cancellation
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Timestamp
 from backup_agent.domain.objects import ObjectKind, kind_of
 from backup_agent.domain.process import ProcessId
-from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, RejectedError
+from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperator, MissingError, RejectedError
 from backup_agent.instance.process import lives, namespace, this_process
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.storage.interface import Store
@@ -53,62 +54,90 @@ class Marker(Frozen):
 
 
 class Beating:
-    """Puts signs for one attempt. `beat` and `end` are for one thread at a time."""
+    """Puts signs for one attempt. Safe from any thread."""
 
     def __init__(self, store: Store, place: BackupPlace, clock: Clock) -> None:
         self._store = store
         self._place = place
         self._clock = clock
+        self._lock = threading.Lock()
         self._number = 0
+        self._there: set[str] = set()
 
     def beat(self) -> None:
+        """A new sign; then the ones before it go. Raises what the store raises."""
+        with self._lock:
+            self._number += 1
+            key = f"{self._place.prefix}attempt-{self._number:08d}.json"
+            before = set(self._there)
+            self._there.add(key)
+            self._store.put(key, self._marker())
+            for old in before:
+                self._store.delete(old)
+                self._there.remove(old)
+
+    def end(self, store: Store) -> None:
+        """Takes the last sign away by `store`. One that stays harms nobody: it is no part of a backup."""
+        with self._lock:
+            for key in sorted(self._there):
+                try:
+                    store.delete(key)
+                except BackupAgentError as error:
+                    log.warning("a marker stays beside the backup", key=key, reason=error.message)
+
+    def _marker(self) -> bytes:
         marker = Marker(
             host=socket.gethostname(),
             namespace=namespace(),
             process=this_process(),
             beat=timestamp(self._clock.now()),
         )
-        self._store.put(self._key(self._number + 1), marker.model_dump_json().encode())
-        self._number += 1
-        if self._number > 1:
-            self._store.delete(self._key(self._number - 1))
-
-    def end(self, store: Store) -> None:
-        """Takes the last sign away by `store`. One that stays harms nobody: it is no part of a backup."""
-        try:
-            store.delete(self._key(self._number))
-        except BackupAgentError as error:
-            log.warning("a marker stays beside the backup", key=self._key(self._number), reason=error.message)
-
-    def _key(self, number: int) -> str:
-        return f"{self._place.prefix}attempt-{number:08d}.json"
+        return marker.model_dump_json().encode()
 
 
 @contextmanager
-def marked(store: Store, cleaner: Store, place: BackupPlace, clock: Clock) -> Iterator[None]:
+def marked(
+    connect: Callable[[Cancellation, float | None], Store],
+    cancellation: Cancellation,
+    cleaner: Store,
+    place: BackupPlace,
+    clock: Clock,
+) -> Iterator[Beating]:
     """The attempt within is seen to live. What it leaves when it fails, its clean-up removes, the last sign too.
 
-    Raises what the store raises when the first sign can't be put; later ones may fail.
+    Raises what the store raises when the first sign can't be put; later ones may fail. `cleaner` takes the last one
+    away.
     """
-    beating = Beating(store, place, clock)
-    beating.beat()
-    ended = threading.Event()
-
-    def beat_on() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            try:
-                beating.beat()
-            except BackupAgentError as error:
-                log.warning("can't give a sign of life", prefix=place.prefix, reason=error.message)
-
-    thread = threading.Thread(target=beat_on, name="attempt-marker", daemon=True)
+    beats = Cancellation()
+    cancellation.on_cancel(lambda: beats.cancel(_ended()))
+    beating = Beating(connect(beats, None), place, clock)
+    try:
+        beating.beat()
+    except InterruptedByOperator:
+        cancellation.check()  # with its own reason
+        raise
+    thread = threading.Thread(target=_beat_on, args=(beating, beats, place), name="attempt-marker", daemon=True)
     thread.start()
     try:
-        yield
+        yield beating
     finally:
-        ended.set()
+        beats.cancel(_ended())  # also a try again that waits
         thread.join()
     beating.end(cleaner)
+
+
+def _beat_on(beating: Beating, beats: Cancellation, place: BackupPlace) -> None:
+    while not beats.wait(BEAT_SECONDS):
+        try:
+            beating.beat()
+        except InterruptedByOperator:
+            return
+        except BackupAgentError as error:
+            log.warning("can't give a sign of life", prefix=place.prefix, reason=error.message)
+
+
+def _ended() -> InterruptedByOperator:
+    return InterruptedByOperator(ErrorCode.INTERRUPTED, "the attempt has ended", "See how it ended.")
 
 
 def markers(store: Store, keys: list[str]) -> list[Marker | None]:

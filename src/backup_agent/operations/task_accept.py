@@ -82,12 +82,12 @@ class TaskAcceptance:
         )
 
 
-def _at_work(transaction: Transaction) -> str | None:
+def _at_work(transaction: Transaction) -> tuple[str, ...]:
     job = next(iter(transaction.active()), None)
     if job is not None:
-        return job.id
+        return (job.id,)
     running = (task for task in transaction.tasks.open() if task.state is TaskState.RUNNING)
-    return next((task.backup_id for task in running), None)
+    return tuple(task.backup_id for task in running if task.backup_id is not None)
 
 
 def _attach(known: Task, new: NewTask, transaction: Transaction) -> None:

@@ -80,7 +80,7 @@ def concluded(kind: Kind[Any], work: Work, act: Callable[[], Said]) -> Said:
         said = act()
     except (BusyError, InterruptedByOperator):
         with work.services.journal.transaction() as transaction:
-            transaction.tasks.release(work.task.id, counts=False)
+            transaction.tasks.release(work.task.id, counts=False, beside=work.met)
         raise
     except JournalError:
         raise
@@ -114,7 +114,8 @@ def _locked(kind: Kind[Any], command: Any, work: Work) -> Said:  # noqa: ANN401 
             return kind.carry_out(command, work)
     except BusyError as error:
         holder = services.lock_holder()
-        if holder is not None and holder.backup_id is not None:
+        if holder is not None and holder.backup_id is not None and holder.backup_id not in task.beside:
+            work.met = holder.backup_id
             refused = kind.refuse_beside(command, work, holder.backup_id)
             if refused is not None:
                 raise refused from error

@@ -54,6 +54,8 @@ class Work:
         """What an attempt that was interrupted has noted; None at the first one."""
         self.backup: dict[str, Any] | None = None
         """The resource of the task's backup, once it is known: for the event of a failure."""
+        self.met: str | None = None
+        """The backup of who has the lock, if that was looked at for the first time."""
 
     def note(self, notes: str) -> None:
         """On disk when this returns: whoever goes on with the task after a crash finds it."""

@@ -16,7 +16,7 @@ from backup_agent.journal.tasks import LastTold, NewTask, Task, TaskState
 from tests.unit.journal.commands import BACKUP, INSTANCE, OWNER, RECEIVED, add, bodies
 
 OTHER = "00000000-0000-4000-8000-000000000000"
-NEW = NewTask("urn:x 1", "backup.delete", BACKUP, '{"backup_id": "x"}', Origin.QUEUE, RECEIVED, beside=OTHER)
+NEW = NewTask("urn:x 1", "backup.delete", BACKUP, '{"backup_id": "x"}', Origin.QUEUE, RECEIVED, beside=(OTHER,))
 
 
 def deleted(sequence: int, backup_id: str = BACKUP, *, state: State = State.DELETED) -> EventRecord:
@@ -41,7 +41,7 @@ def test_a_task_is_found_as_it_was_added_after_a_restart(journal: SqliteJournal,
     task = the_task(reopened)
     reopened.close()
     assert (task.id, task.kind, task.backup_id, task.command) == (NEW.id, NEW.kind, BACKUP, NEW.command)
-    assert (task.origin, task.received, task.expires, task.beside) == (Origin.QUEUE, RECEIVED, None, OTHER)
+    assert (task.origin, task.received, task.expires, task.beside) == (Origin.QUEUE, RECEIVED, None, (OTHER,))
     assert (task.state, task.owner, task.attempts, task.notes) == (TaskState.WAITING, None, 0, None)
 
 
@@ -56,7 +56,7 @@ def test_a_task_goes_on_with_what_was_noted_and_counts_the_attempts_that_died(jo
     died = the_task(journal)
     with journal.transaction() as transaction:
         transaction.tasks.begin(NEW.id, OWNER)
-        transaction.tasks.release(NEW.id, counts=False)
+        transaction.tasks.release(NEW.id, counts=False, beside=BACKUP)
     stopped = the_task(journal)
 
     assert (running.state, running.owner, running.attempts, running.notes) == (
@@ -66,7 +66,7 @@ def test_a_task_goes_on_with_what_was_noted_and_counts_the_attempts_that_died(jo
         "half of it",
     )
     assert (died.state, died.owner, died.attempts, died.notes) == (TaskState.WAITING, None, 1, "half of it")
-    assert stopped.attempts == 1
+    assert (stopped.attempts, stopped.beside) == (1, (OTHER, BACKUP))
 
 
 def test_the_end_of_a_task_and_its_event_are_one_and_can_be_told_again(journal: SqliteJournal) -> None:
