@@ -152,6 +152,14 @@ def test_a_server_that_somebody_kills_says_nothing_of_the_backup(made: Verifiabl
     assert results(agent, made.full) == []
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root could run a server as another user")
+@pytest.mark.parametrize("user", ["root", "nobody-of-this-name"])
+def test_no_server_is_run_as_root_or_as_nobody(made: Verifiable, tmp_path: Path, user: str) -> None:
+    agent = made.copy(tmp_path / "agent", {"verify": {"user": user}})
+    refused(agent.run("verify", made.full, "--level", "restore"), "owner_unknown", "target", user)
+    assert (results(agent, made.full), scratch_of(made)) == ([], [])
+
+
 @pytest.mark.skipif(not IS_ROOT, reason="only root may mount a small disk")
 def test_too_small_a_disk_is_noticed_before_anything_is_fetched(made: Verifiable, tmp_path: Path) -> None:
     agent = made.copy(tmp_path / "agent")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.engine.launch import CANNOT_RUN, PARENT_GONE
 from backup_agent.engine.private_settings import SOCKET, arguments
 from backup_agent.engine.process import EngineProcess, find_binary, run
 from backup_agent.errors import EngineError, ErrorCode, TargetError
@@ -29,6 +30,8 @@ _NOT_THE_DATA = re.compile(
     r"Can't open shared library|[Cc]an't create thread|option '.*' requires"
 )
 """Lines of a server that did not start which say nothing of the files."""
+_NOT_BEGUN = (PARENT_GONE, CANNOT_RUN, 127)
+"""Statuses of the launcher, and of a program whose libraries are not there."""
 _LOOK_EVERY = 0.5
 _START_WITHIN = 1800.0
 """Seconds. A server that is asked for nothing, on prepared files, takes one or two."""
@@ -87,8 +90,6 @@ class PrivateServers:
             self._binary(),
             *arguments(datadir, buffer_pool=settings.buffer_pool, include=settings.include, extra=settings.extra_args),
         ]
-        if user is None and os.geteuid() == 0:
-            argv.append("--user=root")
         return PrivateServer(argv, datadir, user, cancellation)
 
     def _binary(self) -> str:
@@ -129,7 +130,7 @@ class PrivateServer:
         process = self._running()
         status = process.wait()
         said = " | ".join(list(self._errors)[-5:] or process.last_lines[-5:])
-        if status == -signal.SIGKILL or _NOT_THE_DATA.search(said):
+        if status in _NOT_BEGUN or status == -signal.SIGKILL or _NOT_THE_DATA.search(said):
             return EngineError(
                 ErrorCode.PRIVATE_SERVER_FAILED,
                 f"the private server ended (status {status}) while {doing}, which says nothing of the backup: {said}",

@@ -78,12 +78,14 @@ def server_user(settings: ScratchSettings) -> User | None:
     try:
         account = pwd.getpwnam(name)
     except KeyError as error:
-        raise TargetError(
-            ErrorCode.OWNER_UNKNOWN,
-            f"there is no user {name}, as whom the private server could run",
-            "Set verify.user to an unprivileged user of this host.",
-        ) from error
+        raise _unfit(f"there is no user {name}, as whom the private server could run") from error
+    if account.pw_uid == 0:
+        raise _unfit(f"the private server is not run as {name}")
     return account.pw_uid, account.pw_gid
+
+
+def _unfit(why: str) -> TargetError:
+    return TargetError(ErrorCode.OWNER_UNKNOWN, why, "Set verify.user to an unprivileged user of this host.")
 
 
 def give_to_server(target: RestoreTarget, directory: Path, user: User | None) -> None:
