@@ -16,6 +16,7 @@ from backup_agent.cli.progress import ProgressBar
 from backup_agent.cli.restore import LogSteps
 from backup_agent.cli.session import Session, session, tell_peak_memory
 from backup_agent.domain.verification import Level, Verification
+from backup_agent.errors import JournalError
 from backup_agent.journal.reading import JournalReader
 from backup_agent.operations import verify as operation
 from backup_agent.operations.services import Services
@@ -77,8 +78,14 @@ def verify(
             print_json({"verifications": [_shown(one.verification) for one in found]})
         else:
             _print(found)
-        _tell(found, services, state)
-        if (error := failure(found)) is not None:
+        error = failure(found)
+        try:
+            _tell(found, services, state)
+        except JournalError as unheard:
+            if error is None:
+                raise
+            log.warning("nobody is told of that", code=unheard.code, reason=unheard.message)
+        if error is not None:
             raise error
         if found[-1].verification.figures.raw_bytes is None:
             log.warning("the chunks are as they were stored; without an identity, nothing more can be said of them")
