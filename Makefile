@@ -57,7 +57,7 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 LIBEXEC := $(DESTDIR)$(PREFIX)/libexec
 UNITS := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
-HARDENED := backup-agent backup-agent@ backup-agent-full backup-agent-incremental backup-agent-expire
+HARDENED := backup-agent backup-agent@ backup-agent-full backup-agent-incremental backup-agent-expire backup-agent-verify
 
 install:  ## systemd units and an example configuration; the program itself: see the README
 	install -d '$(LIBEXEC)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,tmpfiles.d,backup-agent}

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench import idling, outages, phases, restoring
 from bench.contenders import PIPELINES, BrokenError, Stores
 from bench.fill import fillers
-from bench.ours import Agent
+from bench.ours import ENCRYPTED, Agent
 from bench.phases import Bench, tell
 from bench.report import write
 from bench.results import IDLE, PHASES, Phase
@@ -115,7 +115,7 @@ def _stores(wanted: Sequence[str], base: Path, stack: ExitStack) -> tuple[Stores
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    keys = [contender.key for contender in (*PIPELINES, Agent())]
+    keys = [contender.key for contender in (*PIPELINES, Agent(), ENCRYPTED)]
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--size-mb", type=int, default=4096, help="of data, in MB (default: 4096)")
     parser.add_argument("--rounds", type=int, default=3, help="of all contenders (default: 3)")

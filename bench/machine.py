@@ -17,6 +17,7 @@ _VERSION_OF = {
     "mariadbd": ["--version"],
     "mariadb-backup": ["--version"],
     "zstd": ["--version"],
+    "age": ["--version"],
     "gzip": ["--version"],
     "aws": ["--version"],
     "rclone": ["version"],

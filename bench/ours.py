@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.contenders import OURS, BrokenError, Run, StoreKind
+from bench.contenders import OURS, OURS_ENCRYPTED, RECIPIENT, BrokenError, Run, StoreKind
 from bench.measure import Measured, measure
 from bench.stores import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
 from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER
 
 
-def configure(run: Run) -> Path:
+def configure(run: Run, *, encrypted: bool = False) -> Path:
     """Writes a configuration for `run`; a directory is the store where there is no S3."""
     url = f"s3://{BUCKET}/{run.prefix}" if run.stores.s3 else (run.directory / "store").as_uri()
     lines = [
@@ -42,6 +42,8 @@ def configure(run: Run) -> Path:
             f'access_key_id = "{ACCESS_KEY}"',
             f'secret_access_key = "{SECRET_KEY}"',
         ]
+    if encrypted:
+        lines += ["[encryption]", f'recipients = ["{RECIPIENT}"]']
     path = run.directory / "backup-agent.toml"
     path.write_text("\n".join(lines) + "\n")
     path.chmod(0o600)
@@ -73,6 +75,7 @@ class Agent:
     parent: tuple[Path, str] | None = None
     key: str = OURS
     title: str = "**`backup-agent run-once`**"
+    encrypted: bool = False
     store: StoreKind = "s3"
 
     def missing(self) -> str | None:
@@ -80,7 +83,7 @@ class Agent:
 
     def prepare(self, run: Run) -> None:
         if self.parent is None:
-            configure(run)
+            configure(run, encrypted=self.encrypted)
 
     def command(self, run: Run) -> list[str]:
         if self.parent is None:
@@ -107,6 +110,9 @@ class Agent:
             shutil.rmtree(urlsplit(place).path)
         else:
             run.s3.remove(urlsplit(place).path.lstrip("/"))
+
+
+ENCRYPTED = Agent(key=OURS_ENCRYPTED, title="**`backup-agent run-once`**, encrypted", encrypted=True)
 
 
 def _place(measured: Measured) -> str:

@@ -12,7 +12,7 @@ import matplotlib as mpl  # type: ignore[import-not-found]  # in an environment 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-_OURS = "backup-agent"
+_OURS = ("backup-agent", "backup-agent-age")
 _IDLE = "idle"
 _COLOUR = "#9aa5b1"
 _OUR_COLOUR = "#1f77b4"
@@ -30,7 +30,7 @@ def bars(axes: Any, rows: list[dict[str, Any]], figure: str, title: str, form: s
     """One bar a contender, the first at the top."""
     shown = [row for row in rows if row[figure] is not None][::-1]
     values = [row[figure] for row in shown]
-    colours = [_OUR_COLOUR if row["contender"] == _OURS else _COLOUR for row in shown]
+    colours = [_OUR_COLOUR if row["contender"] in _OURS else _COLOUR for row in shown]
     drawn = axes.barh([row["contender"] for row in shown], values, color=colours)
     axes.bar_label(drawn, fmt=form, padding=3, fontsize=8)
     axes.margins(x=0.15)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.contenders import AWS, COMPRESSED, OURS, REFERENCE, REFERENCE_FAST_LOG
+from bench.contenders import AWS, COMPRESSED, ENCRYPTED_AWS, OURS, OURS_ENCRYPTED, REFERENCE, REFERENCE_FAST_LOG
 from bench.results import Row, find
 
 MAX_BYTES = 256 << 20
@@ -39,6 +39,11 @@ def judge(medians: Sequence[Row], cores: int) -> list[Target]:
     away, idle = find(medians, "outage", OURS), find(medians, "idle", OURS)
     return [
         Target("full: time, to `| zstd -1 -T0 | aws s3 cp -`", 0.55, _ratio(full, hand, "seconds")),
+        Target(
+            "full, encrypted: time, to `| zstd -1 -T0 | age | aws s3 cp -`",
+            1.0,
+            _ratio(find(medians, "full", OURS_ENCRYPTED), find(medians, "full", ENCRYPTED_AWS), "seconds"),
+        ),
         Target(
             "full: time, to the CPU bound (CPU seconds of `mariadb-backup | zstd -1 -T0` by cores)",
             1.2,

@@ -14,7 +14,7 @@ else
   as_root=(sudo -n)
 fi
 updated=
-for program in sysbench restic rclone zstd; do
+for program in sysbench restic rclone zstd age; do
   reason="$environments/$program.failed"
   rm -f "$reason"
   command -v "$program" > /dev/null && continue

@@ -44,6 +44,10 @@ class Cancellation:
         if self._reason is not None:
             raise self._reason.again()
 
+    def look(self) -> None:
+        """A sign of life of somebody who waits for work that can't ask by itself, such as a statement's answer."""
+        self.looked_at = time.monotonic()
+
     def wait(self, seconds: float) -> bool:
         """Sleeps for `seconds` or until cancelled; whether it was cancelled."""
         return self._event.wait(seconds)

@@ -14,6 +14,7 @@ The tree is shallow, and its classes say what the caller does with an error::
      |    +-- TransientStoreError  trying again may help
      +-- IntegrityError       what was read back is not what was written
      +-- TargetError          the directory of a restore can't be used
+     +-- VerificationError    a backup was verified, and can't be relied on
      +-- JournalError         the agent's own memory can't be read or written
      +-- BrokerError          the message broker refused for good, or for now
      +-- InterruptedByOperator   a signal or a cancel ended the work
@@ -62,6 +63,7 @@ class ErrorCode(StrEnum):
     NONTRANSACTIONAL_REFUSED = "nontransactional_refused", "Tables would be write-locked and the policy is to refuse."
     GALERA_REFUSED = "galera_refused", "The instance is a Galera node and the configuration does not allow that."
     INSTANCE_BUSY = "instance_busy", "Another operation holds the lock of the instance."
+    BACKUP_BUSY = "backup_busy", "The backup is being read (a verification) and was to be removed, or the reverse."
 
     DATABASE_UNREACHABLE = "database_unreachable", "The server did not accept a connection."
     DATABASE_DENIED = "database_denied", "The server refused the user or the password."
@@ -85,6 +87,17 @@ class ErrorCode(StrEnum):
     LSN_MISMATCH = "lsn_mismatch", "The LSNs the engine reports do not continue the parent's."
     EXTRACT_FAILED = "extract_failed", "mbstream could not write the files, or wrote others than the manifest lists."
     PREPARE_FAILED = "prepare_failed", "The engine could not prepare the restored files."
+    PRIVATE_SERVER_FAILED = (
+        "private_server_failed",
+        "The private server of a verification could not be run, for reasons that say nothing of the backup.",
+    )
+    RESTORED_UNUSABLE = "restored_unusable", "No server starts, or goes on, on the restored files of a verification."
+    TABLE_CORRUPT = "table_corrupt", "CHECK TABLE found fault with a restored table."
+    VERIFICATION_FAILED = "verification_failed", "The backup was verified and can't be relied on; the message says why."
+    VERIFICATION_UNSUPPORTED = (
+        "verification_unsupported",
+        "This backup can't be restored and served here for its verification, for lack of keys, or of its kind.",
+    )
 
     STORE_URL = "store_url", "The store's URL is of no known kind or lacks a part."
     STORE_UNREACHABLE = "store_unreachable", "The store did not answer, or answered that it can't now."
@@ -105,6 +118,15 @@ class ErrorCode(StrEnum):
     PARENT_CHANGED = "parent_changed", "The parent's manifest is not the one the incremental was made from."
     CHUNK_CORRUPT = "chunk_corrupt", "A stored chunk differs from its entry in the manifest."
     CHUNK_MISSING = "chunk_missing", "A chunk listed in the manifest is not in the store."
+    BACKUP_REPLAYED = "backup_replayed", "A backup in the store is not the one this host took, but has its id."
+    BACKUP_VANISHED = "backup_vanished", "A backup that this host took is not in the store, and nobody deleted it here."
+    SIGNATURE_MISSING = "signature_missing", "A manifest has no signature, and signing.required asks for one."
+    SIGNATURE_INVALID = "signature_invalid", "The signature of a manifest is not of this manifest: it was forged."
+    SIGNATURE_UNKNOWN_KEY = "signature_unknown_key", "A manifest is signed with a key that this host does not trust."
+    VERIFICATION_CORRUPT = (
+        "verification_corrupt",
+        "The stored result of a verification is not the one that was written.",
+    )
     UPLOAD_CORRUPT = "upload_corrupt", "The store confirmed another digest than the one sent."
 
     JOURNAL_UNUSABLE = "journal_unusable", "The journal's file can't be made, read or written."
@@ -121,6 +143,11 @@ class ErrorCode(StrEnum):
     COMMAND_EXPIRED = "command_expired", "The command came too late to be carried out: its `expires` has passed."
     CANCELLED = "cancelled", "The backup was cancelled by the one who asked for it."
     AGENT_NOT_RUNNING = "agent_not_running", "No agent works on the journal."
+
+    IDENTITY_MISSING = "identity_missing", "The backup is encrypted, and no identity was given to read it."
+    IDENTITY_WRONG = "identity_wrong", "The backup is encrypted for others than the identities that were given."
+    IDENTITY_UNUSABLE = "identity_unusable", "A file of identities can't be read, or holds none."
+    SIGNING_KEY_UNUSABLE = "signing_key_unusable", "The file of the signing key can't be read, or written."
 
     TARGET_NOT_EMPTY = "target_not_empty", "The directory to restore into holds files."
     TARGET_UNUSABLE = "target_unusable", "The directory to restore into can't be made or written."
@@ -231,6 +258,12 @@ class BrokerError(BackupAgentError):
     """The message broker can't be reached, or refused; trying again later may help."""
 
     exit_status = 13
+
+
+class VerificationError(BackupAgentError):
+    """The backup can't be relied on: its bytes are not as stored, no server starts on it, or tables are broken."""
+
+    exit_status = 14
 
 
 class InterruptedByOperator(BackupAgentError):  # noqa: N818 - it is not a fault of anything

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 ROOT = Path(__file__).parents[2]
 SIZE_MB = 60
 SECONDS = 240.0
-CONTENDERS = ["stock", "stock-interval", "backup-agent"]
+CONTENDERS = ["stock", "stock-interval", "backup-agent", "backup-agent-age"]
 
 
 def bench(out: Path, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -92,6 +92,7 @@ def test_every_contender_has_a_row_with_sane_figures(results: dict[str, Any]) ->
     assert ours["peak_bytes"] > 1 << 20
     assert 1 << 20 < ours["stored_bytes"] < ours["raw_bytes"]
     assert ours["agent_bytes"] > 1 << 20
+    assert full["backup-agent-age"]["stored_bytes"] > 1 << 20
 
 
 def test_the_incremental_copies_less_than_the_full(results: dict[str, Any]) -> None:

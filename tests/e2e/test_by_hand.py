@@ -19,11 +19,11 @@ SECTION = "**Without this program**"
 SMALL = {"stream": {"chunk_mib": 1, "memory_mib": 4}}
 
 
-def recipes() -> tuple[str, str]:
-    """The README's commands for a full backup, and for each incremental after it."""
+def recipes() -> tuple[str, str, str]:
+    """The README's commands for a full backup, for each incremental after it, and for an encrypted full one."""
     blocks = re.findall(r"```console\n(.*?)```", README.read_text().partition(SECTION)[2], re.DOTALL)
-    full, incremental = ("".join(re.findall(r"^\$ (.*\n)", block, re.MULTILINE)) for block in blocks[:2])
-    return full, incremental
+    full, incremental, encrypted = ("".join(re.findall(r"^\$ (.*\n)", block, re.MULTILINE)) for block in blocks[:3])
+    return full, incremental, encrypted
 
 
 def by_hand(recipe: str, directory: Path, target: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_full_and_its_incremental_restore_by_hand(tmp_path: Path, mariadb: Pri
     incremental = agent.backup("--incremental")
     at_incremental = contents(mariadb, "shop")
     assert len(list(agent.directory(full["id"]).glob("chunk-*.zst"))) > 2
-    first, then = recipes()
+    first, then, _ = recipes()
 
     by_hand(first, agent.directory(full["id"]), tmp_path / "one")
     with serving(tmp_path / "one/full") as server:

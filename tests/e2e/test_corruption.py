@@ -1,4 +1,7 @@
-"""Whatever happens to a stored object, a restore notices before it hands over data."""
+"""Whatever happens to a stored object of a real backup, a restore notices before it hands over data.
+
+(test_mutations.py has the thousands, of streams that are small.)
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from backup_agent.app.wiring import wire
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.file import load
 from backup_agent.domain.manifest import Manifest, decode, encode
-from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
+from backup_agent.errors import ErrorCode, IntegrityError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.restore import RestoreRequest, restore
 from backup_agent.report.log import LogReporter
@@ -25,8 +28,8 @@ from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 
 pytestmark = pytest.mark.server
 
-FLIPS = 300
-RESTORED_FLIPS = 40
+FLIPS = 40
+RESTORED_FLIPS = 8
 Damage = Callable[["Backups"], object]
 
 
@@ -124,6 +127,7 @@ def take_over(backups: Backups, backup_id: str) -> None:
 
 
 CORRUPT, MISSING, MANIFEST, PARENT = "chunk_corrupt", "chunk_missing", "manifest_corrupt", "parent_changed"
+REPLAYED = "backup_replayed"
 
 DAMAGE: dict[str, tuple[str, Damage]] = {
     "the first byte of the full": (CORRUPT, lambda b: flip(b.chunk(b.full, 0), 0)),
@@ -149,9 +153,17 @@ DAMAGE: dict[str, tuple[str, Damage]] = {
     "the manifests of two links exchanged": (MANIFEST, lambda b: swap(b.manifest(b.full), b.manifest(b.incremental))),
     "the manifests of two fulls exchanged": (MANIFEST, lambda b: swap(b.manifest(b.full), b.manifest(b.other))),
     "the full's manifest gone": (PARENT, lambda b: b.manifest(b.full).unlink()),
-    "another manifest of the full": (PARENT, lambda b: rewrite(b, b.full)),
-    "another full in the place of the full": (PARENT, lambda b: take_over(b, b.full)),
+    "another manifest of the full": (REPLAYED, lambda b: rewrite(b, b.full)),
+    "another full in the place of the full": (REPLAYED, lambda b: take_over(b, b.full)),
 }
+
+
+COMMANDED = (
+    "the last bit of the incremental",
+    "a chunk that is gone",
+    "the manifests of two links exchanged",
+    "another full in the place of the full",
+)
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -159,12 +171,56 @@ def test_a_damaged_store_makes_the_restore_fail_and_leaves_the_directory_empty(
     backups: Backups, tmp_path: Path, name: str
 ) -> None:
     code, damage = DAMAGE[name]
+    services = wire(load(backups.agent.config_file), LogReporter())
+    request = RestoreRequest(backups.incremental, tmp_path / "target")
+    with kept(backups.agent.store):
+        damage(backups)
+        with pytest.raises(IntegrityError) as caught:
+            restore(request, services, Cancellation(), lambda _: None)
+    assert caught.value.code == code
+    assert list((tmp_path / "target").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", COMMANDED)
+def test_the_command_ends_with_the_status_of_lost_integrity(backups: Backups, tmp_path: Path, name: str) -> None:
+    code, damage = DAMAGE[name]
     with kept(backups.agent.store):
         damage(backups)
         outcome = backups.agent.run("restore", backups.incremental, "--target-dir", tmp_path / "target", "--json")
     assert (outcome.status, outcome.error["code"]) == (IntegrityError.exit_status, code)
     assert outcome.stdout == ""
     assert list((tmp_path / "target").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", [name for name, (code, _) in DAMAGE.items() if code == REPLAYED])
+def test_a_host_that_remembers_nothing_is_told_by_the_child(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("BACKUP_AGENT_JOURNAL__DIR", str(tmp_path / "journal"))
+    services = wire(load(backups.agent.config_file), LogReporter())
+    request = RestoreRequest(backups.incremental, tmp_path / "target")
+    with kept(backups.agent.store):
+        DAMAGE[name][1](backups)
+        with pytest.raises(IntegrityError) as caught:
+            restore(request, services, Cancellation(), lambda _: None)
+    assert caught.value.code == PARENT
+
+
+def test_a_backup_that_is_gone_is_listed_with_a_warning(backups: Backups) -> None:
+    with kept(backups.agent.store):
+        backups.manifest(backups.other).unlink()
+        outcome = backups.agent.run("list", "--json")
+    assert [one["id"] for one in outcome.json["backups"]] == [backups.incremental, backups.full]
+    assert [one["id"] for one in outcome.json["vanished"]] == [backups.other]
+    assert (outcome.status, outcome.log[-1]["level"], outcome.log[-1]["code"]) == (0, "warning", "backup_vanished")
+
+
+def test_a_backup_that_was_replaced_is_listed_as_unreadable(backups: Backups) -> None:
+    with kept(backups.agent.store):
+        rewrite(backups, backups.other)
+        outcome = backups.agent.run("list", "--json")
+    assert [one["id"] for one in outcome.json["unreadable"]] == [backups.other]
+    assert (outcome.status, outcome.error["code"]) == (9, "backup_replayed")
 
 
 def test_the_undamaged_store_restores(backups: Backups, tmp_path: Path) -> None:
@@ -177,7 +233,7 @@ def test_a_backup_without_its_manifest_is_none(backups: Backups, tmp_path: Path)
     with kept(backups.agent.store):
         backups.manifest(backups.incremental).unlink()
         outcome = backups.agent.run("restore", backups.incremental, "--target-dir", tmp_path / "target", "--json")
-    assert (outcome.status, outcome.error["code"]) == (RejectedError.exit_status, "backup_not_found")
+    assert (outcome.status, outcome.error["code"]) == (IntegrityError.exit_status, "backup_vanished")
     assert not (tmp_path / "target").exists()
 
 
@@ -197,7 +253,7 @@ def test_random_flips_in_chunks_are_noticed_by_the_restore(backups: Backups, tmp
 
 def test_random_flips_in_chunks_are_noticed_by_whatever_reads_the_stream(backups: Backups) -> None:
     services = wire(load(backups.agent.config_file), LogReporter())
-    catalogue = Catalogue(services.connect_store(Cancellation(), None), services.container)
+    catalogue = Catalogue(services.connect_store(Cancellation(), None), services.container, services.trust)
     with kept(backups.agent.store):
         for path, position, mask in random_flips((backups.full, backups.incremental, backups.other), backups, FLIPS):
             flip(path, position, mask)
@@ -216,7 +272,7 @@ def test_chunks_that_are_as_listed_but_in_another_order_are_noticed_at_the_end_o
     """A manifest and its chunks changed alike: only the digest of the whole stream tells."""
     services = wire(load(backups.agent.config_file), LogReporter())
     store = services.connect_store(Cancellation(), None)
-    place = Catalogue(store, services.container).place(backups.agent.instance_id, backups.full)
+    place = Catalogue(store, services.container, services.trust).place(backups.agent.instance_id, backups.full)
     manifest = backups.read(backups.full)
     first, second, *others = manifest.chunks
     with kept(backups.agent.store):
@@ -226,10 +282,11 @@ def test_chunks_that_are_as_listed_but_in_another_order_are_noticed_at_the_end_o
             list(read_stream(store, place, changed, services.stream))
 
 
-def test_a_flip_of_any_byte_of_a_real_manifest_is_noticed(backups: Backups) -> None:
+def test_a_flip_in_a_real_manifest_is_noticed(backups: Backups) -> None:
+    """Of some bytes; test_manifest_damage.py does it to each byte of a small one."""
     chance = random.Random(3)
     data = bytearray(backups.manifest(backups.incremental).read_bytes())
-    for position in range(len(data)):
+    for position in chance.sample(range(len(data)), 1000):
         mask = chance.randrange(1, 256)
         data[position] ^= mask
         with pytest.raises(IntegrityError):

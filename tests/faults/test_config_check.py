@@ -16,7 +16,7 @@ from tests.servers.rabbitmq import PASSWORD, PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
 
-SUBJECTS = ["store", "database", "grants", "policy", "spool", "engine", "lock", "journal"]
+SUBJECTS = ["store", "database", "grants", "policy", "spool", "engine", "lock", "keys", "journal"]
 
 
 def failures(outcome: Outcome) -> dict[str, str]:

@@ -1,16 +1,29 @@
-"""Passwords and keys reach the server and the store, and nothing else."""
+"""Passwords, keys and identities reach whom they are for, and nothing else: everything else is searched for them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running
+from backup_agent.app.wiring import wire
+from backup_agent.cancellation import Cancellation
+from backup_agent.cli import logs
+from backup_agent.config.file import load
+from backup_agent.operations.signatures import generate
+from backup_agent.report.log import LogReporter
+from tests.age_keys import age_key
+from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, Running, Sections
 from tests.faults.stalls import notes_are_written
 from tests.faults.waiting import until
 from tests.servers.mariadb import AGENT_PASSWORD, PrivateMariaDB, create_agent_user, free_port
@@ -38,7 +51,9 @@ def user(shop: PrivateMariaDB) -> Iterator[str]:
     shop.execute("DROP USER careful@localhost, careful@127.0.0.1")
 
 
-def with_secrets(base: Path, shop: PrivateMariaDB, user: str, port: int, **instance: object) -> ConfinedAgent:
+def with_secrets(
+    base: Path, shop: PrivateMariaDB, user: str, port: int, more: Sections | None = None, **instance: object
+) -> ConfinedAgent:
     store: dict[str, Any] = {
         "retry_for_s": 1,
         "s3": {
@@ -48,8 +63,123 @@ def with_secrets(base: Path, shop: PrivateMariaDB, user: str, port: int, **insta
             "secret_access_key": SECRET_KEY,
         },
     }
-    extra = {**DEBUG, "store": store, "instance": instance}
+    extra = {**DEBUG, "store": store, "instance": instance, **(more or {})}
     return ConfinedAgent(base, shop, store_url="s3://bucket", user=user, password=PASSWORD, extra=extra)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An agent all of whose secrets are known here, and every form in which they could show."""
+
+    agent: ConfinedAgent
+    identity: Path
+    forms: tuple[bytes, ...]
+    holders: tuple[Path, ...]
+    """The files that hold secrets because they are to."""
+
+    def shows(self, content: bytes | str) -> bool:
+        data = content.encode() if isinstance(content, str) else content
+        return any(form in data for form in self.forms)
+
+    def look_at(self, processes: Iterable[psutil.Process]) -> int:
+        """How many there were whose command line and environment show nothing."""
+        seen = 0
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                assert not self.shows(" ".join(process.cmdline()))
+                assert not self.shows(repr(process.environ()))
+                seen += 1
+        return seen
+
+
+@pytest.fixture
+def planted(tmp_path: Path, shop: PrivateMariaDB, s3: S3Server, user: str) -> Planted:
+    """Encrypted and signed backups to S3, events for a broker, and as much in the log as there is."""
+    identity, signing = age_key(tmp_path / "identity"), tmp_path / "signing.key"
+    generate(signing)
+    tokens: Sections = {
+        "broker": {"urls": ["amqp://127.0.0.1:1/"], "user": "agent", "password": "Plant3d-Br0ker"},
+        "encryption": {"recipients": [identity.recipient]},
+        "signing": {"key_file": str(signing), "required": True},
+    }
+    agent = with_secrets(tmp_path / "agent", shop, user, s3.port, more=tokens)
+    agent.environment["AWS_SESSION_TOKEN"] = "Plant3d-T0ken"
+    pem = signing.read_bytes()
+    key = load_pem_private_key(pem, None)
+    assert isinstance(key, Ed25519PrivateKey)
+    raw = key.private_bytes_raw()
+    forms = (b"Plant3d", identity.secret.encode(), pem.splitlines()[1], raw, raw.hex().encode(), b64encode(raw))
+    return Planted(agent, identity.file, forms, (identity.file, signing, agent.config_file))
+
+
+def test_no_secret_of_any_kind_is_left_anywhere(tmp_path: Path, shop: PrivateMariaDB, planted: Planted) -> None:
+    agent, children = planted.agent, 0
+    with notes_are_written(shop) as release, Running(agent, "run-once", "--json") as running:
+        running.await_word("backup.progress", phase="blocking")
+        _, *engine = family(running.pid)
+        children += planted.look_at(engine)
+        release()
+        taken = running.end()
+    assert (taken.status, children > 0) == (0, True)
+    backup_id = taken.json["backup"]["id"]
+    agent.with_config("[store]\n", "[store]\nbandwidth_limit_mib_s = 4\n")
+    restore = ("restore", backup_id, "--target-dir", tmp_path / "target", "--identity", planted.identity)
+    children = 0
+    with Running(agent, *restore) as running:
+        while not running.ended:
+            with suppress(psutil.NoSuchProcess):
+                children += planted.look_at(family(running.pid)[1:])
+        restored = running.end()
+    assert (restored.status, children > 0) == (0, True)
+    outcomes = [taken, restored, agent.run("list"), agent.run("show", backup_id), agent.run("config", "check")]
+    for outcome in outcomes:
+        assert not planted.shows(outcome.stdout + outcome.stderr)
+    for path in tmp_path.rglob("*"):  # the journal with its outbox, the spool, what was restored
+        assert not (path.is_file() and path not in planted.holders and planted.shows(path.read_bytes())), path
+    services = wire(load(agent.config_file), LogReporter())
+    store = services.connect_store(Cancellation(), None)
+    keys = [stored.key for stored in store.list(f"{services.container}/{agent.instance_id}/")]
+    assert {key.rsplit("/", 1)[1] for key in keys} > {"manifest.json", "manifest.json.sig", "chunk-00000000.zst.age"}
+    for key in keys:
+        assert not planted.shows(store.get(key, limit=1 << 30)), key
+
+
+def test_wrong_keys_and_identities_are_not_shown(tmp_path: Path, planted: Planted) -> None:
+    agent = planted.agent
+    backup_id = agent.backup()["id"]
+    broken = tmp_path / "broken"
+    broken.write_bytes(planted.identity.read_bytes().replace(b"AGE-SECRET-KEY-1", b"AGE-SECRET-KEY-1Q"))
+    others = age_key(tmp_path / "others")
+    codes = []
+    for file in (broken, others.file, planted.holders[1]):
+        outcome = agent.run("restore", backup_id, "--target-dir", tmp_path / "target", "--identity", file)
+        codes.append(outcome.error["code"])
+        shown = outcome.stdout + outcome.stderr
+        assert not planted.shows(shown)
+        assert others.secret not in shown
+        assert planted.identity.read_text().splitlines()[-1].removeprefix("AGE-SECRET-KEY-1") not in shown
+    agent.with_config("[encryption]\nrecipients = [", f'[encryption]\nrecipients = ["{others.secret}", ')
+    outcome = agent.run("list")
+    codes.append(outcome.error["code"])
+    assert others.secret not in outcome.stderr
+    assert codes == ["identity_unusable", "identity_wrong", "identity_unusable", "config_invalid"]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_traceback_shows_no_variable(capsys: pytest.CaptureFixture[str], *, readable: bool) -> None:
+    def fail(secret: str) -> None:
+        raise RuntimeError(str(len(secret)))
+
+    logs.configure("debug", readable=readable)
+    try:
+        fail(PASSWORD)
+    except RuntimeError:
+        structlog.get_logger().exception("internal error")
+    finally:
+        structlog.reset_defaults()
+    shown = capsys.readouterr().err
+    assert "fail(PASSWORD)" in shown
+    assert not PLANTED.search(shown)
 
 
 def family(pid: int) -> list[psutil.Process]:

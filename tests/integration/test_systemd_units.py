@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-RUNS_THE_AGENT = tuple(f"backup-agent{name}.service" for name in ("", "@", "-full", "-incremental", "-expire"))
-TIMERS = ("backup-agent-full.timer", "backup-agent-incremental.timer", "backup-agent-expire.timer")
+RUNS_THE_AGENT = tuple(
+    f"backup-agent{name}.service" for name in ("", "@", "-full", "-incremental", "-expire", "-verify")
+)
+TIMERS = tuple(f"backup-agent-{name}.timer" for name in ("full", "incremental", "expire", "verify"))
 UNITS = (*RUNS_THE_AGENT, *TIMERS, "backup-agent-guard@.service", "backup-agent-guard@.path")
 MOST_EXPOSURE = 2.0
 

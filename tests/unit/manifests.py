@@ -34,7 +34,7 @@ def manifest_of(place: BackupPlace, **fields: Any) -> Manifest:
     """The manifest of the backup at `place`, with `fields` instead of the defaults."""
     chunk = Chunk(raw_size=100, stored_size=50, sha256="0" * 64)
     values: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "agent_version": "0.1.0",
         "id": place.backup_id,
         "name": "nightly",
@@ -61,6 +61,7 @@ def manifest_of(place: BackupPlace, **fields: Any) -> Manifest:
         "chunks": (chunk,),
         "totals": Totals(raw_size=100, stored_size=50, raw_sha256="1" * 64),
         "compression": Compression(algorithm="zstd", level=1),
+        "encryption": None,
         "locks": LockWindow(innodb_ms=9, nontransactional_ms=30, stages_ms={"FLUSH": 7}),
         "started": "2026-11-23T19:17:52.054Z",
         "finished": "2026-11-23T19:17:53.266Z",

@@ -235,3 +235,46 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
     text += "[store.swift]\nkey = 'plain-secret'\n"
     loaded = load(written(tmp_path, text))
     assert "plain-secret" not in f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()}"
+
+
+RECIPIENT = "age1jrth79al64vz0yrfp0n77cad2wkgucy9pa9hkvfg3ce8zyfjzacskp9855"
+VERIFY_KEY = "MCowBQYDK2VwAyEAEL8zrCRs8dyu4i7v1tiEXGbn1h2SGtApJdvUn9HQLVc="
+
+
+@pytest.mark.parametrize(
+    ("recipients", "words"),
+    [
+        ([RECIPIENT, RECIPIENT.replace("jrth", "jtrh")], "number 2: its checksum does not fit: a typo"),
+        (["ssh-ed25519 AAAA"], "number 1: it is no age recipient"),
+        (["AGE-SECRET-KEY-1QQQ"], "number 1: it is a secret key"),
+        ([""], "at least 1 character"),
+        ([RECIPIENT, RECIPIENT], "the same recipient is given twice"),
+    ],
+)
+def test_a_recipient_nobody_could_read_for_is_refused(tmp_path: Path, recipients: list[str], words: str) -> None:
+    message = refusal(tmp_path, f"{GOOD}[encryption]\nrecipients = {recipients}\n")
+    assert "encryption.recipients" in message
+    assert words in message
+    assert not any(recipient in message for recipient in recipients if recipient)
+
+
+def test_recipients_are_taken_in_their_order(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, f'{GOOD}[encryption]\nrecipients = ["{RECIPIENT}"]\n'))
+    assert [recipient.text for recipient in loaded.encryption.parsed()] == [RECIPIENT]
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ('verify_keys = ["AAAA"]', "signing.verify_keys: number 1: it is no Ed25519 public key"),
+        (f'verify_keys = ["{VERIFY_KEY}", "?"]', "signing.verify_keys: number 2: it is not base64"),
+        ("required = true", "signing: required needs verify_keys, or key_file"),
+    ],
+)
+def test_signatures_that_nobody_could_verify_are_refused(tmp_path: Path, section: str, words: str) -> None:
+    assert words in refusal(tmp_path, f"{GOOD}[signing]\n{section}\n")
+
+
+def test_public_keys_are_taken(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, f'{GOOD}[signing]\nverify_keys = ["{VERIFY_KEY}"]\nrequired = true\n'))
+    assert [key.text for key in loaded.signing.parsed()] == [VERIFY_KEY]

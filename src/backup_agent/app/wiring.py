@@ -7,28 +7,34 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+from backup_agent.app.protecting import signer, trust
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
 from backup_agent.config.file import Config, read_password
+from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.storing import SpoolConfig, StreamConfig
+from backup_agent.config.verifying import VerifyConfig
 from backup_agent.domain.manifest import Compression
 from backup_agent.engine.interface import Engine
 from backup_agent.engine.mariadb_backup import MARIADB_BACKUP
 from backup_agent.engine.options import Login
 from backup_agent.engine.priority import Priority
+from backup_agent.engine.private_server import PrivateServers, PrivateServerSettings
 from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from backup_agent.engine.xtrabackup import XTRABACKUP
 from backup_agent.instance.connection import Endpoint
 from backup_agent.instance.guard import STANDING_DIRECTORY, Guard
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.mariadb import MariaDBInstance
+from backup_agent.instance.reading import ReadingLock
 from backup_agent.journal.interface import Journal
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.lock_watch import LockPolicy
-from backup_agent.operations.services import BackupServices, Retries, Services
+from backup_agent.operations.scratch import ScratchSettings
+from backup_agent.operations.services import BackupServices, Retries, Services, Verifying
 from backup_agent.report.interface import Reporter
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import SpoolSettings
@@ -54,8 +60,9 @@ def wire(config: Config, reporter: Reporter) -> Services:
             allow_galera=instance.allow_galera,
             allow_unproven_lineage=instance.allow_unproven_lineage,
         ),
+        trust=trust(config.signing, journal_path(config)),
         container=config.store.container,
-        stream=_stream(config.stream),
+        stream=_stream(config.stream, config.encryption),
         spool=_spool(config.spool, instance),
         locks=_locks(config.locks),
         instance=MariaDBInstance(endpoint),
@@ -64,6 +71,8 @@ def wire(config: Config, reporter: Reporter) -> Services:
         clock=SystemClock(),
         lock=_lock(instance),
         lock_holder=InstanceLock(instance.runtime_dir, instance.id).holder,
+        readers=ReadingLock(instance.runtime_dir, instance.id),
+        verifying=_verifying(config.verify),
         connect_store=store(config),
     )
 
@@ -72,6 +81,7 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
     """What those who take backups work with."""
     return BackupServices(
         **{field.name: getattr(services, field.name) for field in fields(services)},
+        signer=signer(config.signing),
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
         guard=_guard(config),
@@ -94,7 +104,18 @@ def journal_path(config: Config) -> Path:
     return config.journal.dir / f"{config.instance.id}.journal"
 
 
-def _stream(stream: StreamConfig) -> StreamSettings:
+def _verifying(verify: VerifyConfig) -> Verifying:
+    server = PrivateServerSettings(
+        verify.server_binary, verify.buffer_pool_mib * MIB, verify.include, verify.server_args
+    )
+    return Verifying(
+        scratch=ScratchSettings(verify.scratch_dir, verify.user),
+        servers=PrivateServers(server),
+        lower_priority=Priority(verify.nice, verify.ionice).lower_this_thread,
+    )
+
+
+def _stream(stream: StreamConfig, encryption: EncryptionConfig) -> StreamSettings:
     return StreamSettings(
         chunk_size=stream.chunk_mib * MIB,
         memory=stream.memory_mib * MIB,
@@ -104,6 +125,7 @@ def _stream(stream: StreamConfig) -> StreamSettings:
         if stream.compression == "none"
         else Compression(algorithm="zstd", level=stream.zstd_level),
         adaptive=stream.compression == "auto",
+        recipients=encryption.parsed(),
     )
 
 

@@ -10,6 +10,7 @@ from backup_agent.cli.config_check import config_check
 from backup_agent.cli.delete import delete
 from backup_agent.cli.expire import expire
 from backup_agent.cli.gc import gc
+from backup_agent.cli.keys import generate_keys
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.pin import pin, unpin
 from backup_agent.cli.restore import restore
@@ -18,6 +19,7 @@ from backup_agent.cli.run_once import run_once
 from backup_agent.cli.show import show
 from backup_agent.cli.signals import SIGNALS
 from backup_agent.cli.status import status
+from backup_agent.cli.verify import verify
 from backup_agent.stream.memory import return_freed_memory
 from backup_agent.version import __version__
 
@@ -31,6 +33,8 @@ app = typer.Typer(
     help="Back up a MariaDB or MySQL instance to S3 or a directory, full or incremental, and restore it.",
 )
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
+
+keys = typer.Typer(no_args_is_help=True, help="Make keys.", rich_markup_mode=None)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -57,8 +61,11 @@ app.command("expire")(expire)
 app.command("gc")(gc)
 app.command("pin")(pin)
 app.command("unpin")(unpin)
+app.command("verify")(verify)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
+keys.command("generate")(generate_keys)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import typer
 
+from backup_agent.app.protecting import describe
 from backup_agent.app.wiring import journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_json
@@ -16,7 +17,7 @@ from backup_agent.report.log import LogReporter
 
 
 def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Check the configuration, store, database, grants, engine, lock, journal and broker.
+    """Check the configuration, store, database, grants, engine, lock, keys, journal and broker.
 
     Writes, reads and deletes a small object in the store, makes the journal, and the queues where broker.declare is
     set; changes nothing else. Ends with the status of the first failure.
@@ -30,7 +31,10 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         findings = []
         if not json:
             typer.echo(f"ok      config    {config}")
-        more = {"journal": lambda: _probe_journal(state.config)}
+        more = {
+            "keys": lambda: describe(state.config.encryption, state.config.signing),
+            "journal": lambda: _probe_journal(state.config),
+        }
         if state.config.broker.urls:
             more["broker"] = lambda: _probe_broker(state.config)
         for finding in check(wire(state.config, LogReporter()), state.cancellation, more):

@@ -19,5 +19,14 @@ JsonOption = Annotated[
 BackupArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The backup's id as `list` shows it, its first characters, or `latest`.")
 ]
+IdentityOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--identity",
+        "-i",
+        metavar="FILE",
+        help="A file of age identities (age-keygen -o FILE) that read an encrypted backup; can be given again.",
+    ),
+]
 
 DEFAULT_CONFIG = DEFAULT_PATH

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from backup_agent.domain.verification import Verification
 from backup_agent.errors import BackupAgentError, ErrorCode
 
 _WIDE = 1000
@@ -53,9 +54,15 @@ def _plain(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return " ".join(map(str, value)) or "-"
+            return " ".join(map(_word, value)) or "-"
         case _:
             return "; ".join(str(value).splitlines())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {inner}" for name, inner in value.items())
+    return str(value)
 
 
 def _flatten(value: Any, name: str) -> Iterable[tuple[str, Any]]:  # noqa: ANN401 - any JSON value
@@ -77,6 +84,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         console.print(table, soft_wrap=True)
     with _printing():  # by ourselves: rich would end the process when the reader is gone
         sys.stdout.write(printed.get())
+
+
+def verified_text(verification: Verification | None) -> str:
+    """What the newest verification found, how, and on which day."""
+    if verification is None:
+        return "-"
+    if not verification.passed:
+        return f"FAILED {verification.time[:10]}"
+    return f"{verification.level.value} {verification.time[:10]}"
 
 
 def size_text(size: int) -> str:

@@ -34,7 +34,7 @@ def pin(
     with session(config, json=json) as state:
         checked = _note(note)
         services = wire(state.config, LogReporter())
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
+        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
         sealed = catalogue.find(backup_id, services.policy.instance_id)
         set_pin(sealed, catalogue, services, checked)
         _print({"id": sealed.manifest.id, "pinned": True, "note": checked}, json=json)
@@ -49,7 +49,7 @@ def unpin(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json
     """
     with session(config, json=json) as state:
         services = wire(state.config, LogReporter())
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
+        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
         sealed = catalogue.find(backup_id, services.policy.instance_id)
         was_pinned = remove_pin(sealed, catalogue)
         _print({"id": sealed.manifest.id, "pinned": False, "was_pinned": was_pinned}, json=json)

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from backup_agent.app.wiring import wire
-from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, JsonOption
+from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, IdentityOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json
 from backup_agent.cli.progress import ProgressBar
 from backup_agent.cli.session import session, tell_peak_memory
@@ -22,6 +22,7 @@ from backup_agent.errors import ErrorCode, TargetError
 from backup_agent.operations import restore as operation
 from backup_agent.operations.restore import RestoreProgress, RestoreRequest
 from backup_agent.report.log import LogReporter
+from backup_agent.stream.identity import read_identities
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ def restore(
     owner: Annotated[
         str | None, typer.Option("--owner", metavar="USER[:GROUP]", help="Who the files shall belong to (needs root).")
     ] = None,
+    identity: IdentityOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Clear what an interrupted restore has left in the directory, nothing else.")
     ] = False,
@@ -58,11 +60,15 @@ def restore(
     Examples:
       backup-agent restore 61f12fef-edb1-4561-8122-e7c00ef26a82 --target-dir /var/lib/mysql --owner mysql:mysql
       backup-agent restore 61f12fef-edb1-4561-8122-e7c00ef26a82 --target-dir /srv/files --no-prepare
+      backup-agent restore latest --target-dir /srv/restored --identity /root/backup-identity.txt
     """
     with session(config, json=json) as state:
-        request = RestoreRequest(backup_id, target_dir.absolute(), prepare, force, _owner(owner) if owner else None)
+        identities = read_identities(identity) if identity else ()
+        request = RestoreRequest(
+            backup_id, target_dir.absolute(), prepare, force, _owner(owner) if owner else None, identities
+        )
         with ExitStack() as stack:
-            step = stack.enter_context(ProgressBar()).step if state.terminal else _LogSteps().step
+            step = stack.enter_context(ProgressBar()).step if state.terminal else LogSteps("restore").step
             result = operation.restore(request, wire(state.config, LogReporter()), state.cancellation, step)
         tell_peak_memory()
         if prepare and owner is None and os.geteuid() == 0:
@@ -73,10 +79,11 @@ def restore(
             print_fields(result)
 
 
-class _LogSteps:
+class LogSteps:
     """A line when the step changes, and every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
         self._step = ""
         self._last = 0.0
 
@@ -84,7 +91,9 @@ class _LogSteps:
         now = time.monotonic()
         if progress.step != self._step or now - self._last >= _LOG_EVERY:
             self._step, self._last = progress.step, now
-            log.info("restore", step=progress.step, bytes_done=progress.bytes_done, bytes_total=progress.bytes_total)
+            log.info(
+                self._operation, step=progress.step, bytes_done=progress.bytes_done, bytes_total=progress.bytes_total
+            )
 
 
 def _owner(text: str) -> tuple[int, int]:

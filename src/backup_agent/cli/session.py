@@ -62,12 +62,19 @@ def session(config_file: Path, *, json: bool) -> Iterator[Session]:
 @contextmanager
 def configured(config_file: Path, *, json: bool) -> Iterator[Configured]:
     """Ends the process with the exit status of what was raised, after saying it on standard error."""
-    terminal = sys.stderr.isatty() and not json
-    logs.configure("info", readable=terminal)
-    try:
+    with reporting(json=json) as terminal:
         config = load(config_file)
         logs.configure(config.log.level, readable=terminal)
         yield Configured(config, json, terminal)
+
+
+@contextmanager
+def reporting(*, json: bool) -> Iterator[bool]:
+    """The same without a configuration; whether a person reads standard error."""
+    terminal = sys.stderr.isatty() and not json
+    logs.configure("info", readable=terminal)
+    try:
+        yield terminal
     except BackupAgentError as error:
         say(error, terminal=terminal)
         raise typer.Exit(error.exit_status) from error
@@ -90,6 +97,15 @@ def say(error: BackupAgentError, *, terminal: bool) -> None:
             typer.echo(f"error: {error}\n hint: {error.hint}", err=True)
     else:
         log.error(error.message, code=error.code.value, hint=error.hint)
+
+
+def warn(error: BackupAgentError, *, terminal: bool) -> None:
+    """Of what the command goes on in spite of."""
+    if terminal:
+        with suppress(OSError):
+            typer.echo(f"warning: {error}\n   hint: {error.hint}", err=True)
+    else:
+        log.warning(error.message, code=error.code.value, hint=error.hint)
 
 
 def tell_peak_memory() -> None:

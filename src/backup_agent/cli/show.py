@@ -12,6 +12,7 @@ from backup_agent.domain.manifest import SealedManifest
 from backup_agent.errors import IntegrityError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.pins import pin_of
+from backup_agent.operations.verifications import newest
 from backup_agent.report.log import LogReporter
 
 
@@ -25,14 +26,19 @@ def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json:
     """
     with session(config, json=json) as state:
         services = wire(state.config, LogReporter())
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container)
+        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
         sealed = catalogue.find(backup_id, services.policy.instance_id)
         manifest = sealed.manifest
         chain, broken = _chain(catalogue, sealed)
         location = catalogue.location(manifest.instance_id, manifest.id)
-        backup = {**resource.of_completed(sealed, location), **resource.details(manifest)}
+        verification = newest(catalogue, sealed)
         pin = pin_of(catalogue.store, catalogue.place(manifest.instance_id, manifest.id))
-        backup["pin"] = pin.model_dump() if pin is not None else None
+        backup = {
+            **resource.of_completed(sealed, location, verification),
+            **resource.details(manifest),
+            "pin": pin.model_dump() if pin is not None else None,
+            "verification": verification.summary() if verification else None,
+        }
         if json:
             print_json({"backup": {**backup, "chain": [link.id for link in chain] if chain else None}})
         else:

@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.protecting import EncryptionConfig, SigningConfig
 from backup_agent.config.retaining import RetentionConfig
 from backup_agent.config.serving import (
     BrokerConfig,
@@ -25,6 +26,7 @@ from backup_agent.config.serving import (
     ServiceConfig,
 )
 from backup_agent.config.storing import SpoolConfig, StoreConfig, StreamConfig
+from backup_agent.config.verifying import VerifyConfig
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ConfigError, ErrorCode
 
@@ -45,8 +47,11 @@ class Config(BaseSettings):
     store: StoreConfig
     engine: EngineConfig = EngineConfig()
     stream: StreamConfig = StreamConfig()
+    encryption: EncryptionConfig = EncryptionConfig()
+    signing: SigningConfig = SigningConfig()
     spool: SpoolConfig = SpoolConfig()
     locks: LocksConfig = LocksConfig()
+    verify: VerifyConfig = VerifyConfig()
     journal: JournalConfig = JournalConfig()
     broker: BrokerConfig = BrokerConfig()
     service: ServiceConfig = ServiceConfig()

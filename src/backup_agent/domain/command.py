@@ -10,6 +10,7 @@ from pydantic import AfterValidator, StringConstraints, model_validator
 
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import AccountId, BackupId, ContainerName, InstanceId
+from backup_agent.domain.verification import Level
 
 
 def printable(text: str) -> str:
@@ -80,8 +81,15 @@ class DeleteBackup(Frozen):
     account_id: AccountId
 
 
-TaskCommand = DeleteBackup
+class VerifyBackup(Frozen):
+    """`backup.verify`: whether the backup can be relied on, with the chain it needs."""
+
+    backup_id: BackupId
+    level: Level = Level.DIGEST
+
+
+TaskCommand = DeleteBackup | VerifyBackup
 """What is asked about a backup that is there."""
-TASK_COMMANDS: Mapping[str, type[TaskCommand]] = {"backup.delete": DeleteBackup}
+TASK_COMMANDS: Mapping[str, type[TaskCommand]] = {"backup.delete": DeleteBackup, "backup.verify": VerifyBackup}
 """By their types."""
 Command = CreateBackup | CancelBackup | TaskCommand

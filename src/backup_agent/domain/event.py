@@ -21,6 +21,7 @@ class EventType(StrEnum):
     FAILED = "backup.failed"
     DELETED = "backup.deleted"
     DELETE_FAILED = "backup.delete_failed"
+    VERIFIED = "backup.verified"
     HEARTBEAT = "agent.heartbeat"
     RESTORED = "backup.restored"
 
@@ -56,6 +57,8 @@ class BackupEvent(Frozen):
     error: EventError | None = None
     notice: str | None = None
     """What a warning warns of."""
+    verification: dict[str, Any] | None = None
+    """What a verification found, and its figures."""
     backup: dict[str, Any]
     """The backup resource as it is now."""
 

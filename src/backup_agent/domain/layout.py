@@ -1,7 +1,8 @@
 """The names of objects below a store's root. Keys are written once and never rewritten.
 
-`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed) and, last,
-`manifest.json`.
+`<container>/<instance_id>/<backup_id>/chunk-<8 digits>.zst` (without the suffix when nothing is compressed, with `.age`
+after it when encrypted), `manifest.json.sig` where backups are signed, and, last, `manifest.json`.
+Later comes `verify/<UTC time>.json` for each verification.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 DEFAULT_CONTAINER = "z_CLOUDDB_BACKUPS"
 MANIFEST = "manifest.json"
 _CHUNK = "chunk-"
+SIGNATURE = "manifest.json.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,20 @@ class BackupPlace:
     @property
     def manifest(self) -> str:
         return f"{self.prefix}{MANIFEST}"
+
+    @property
+    def signature(self) -> str:
+        """Of the manifest, in an object beside it."""
+        return f"{self.prefix}{SIGNATURE}"
+
+    @property
+    def verifications(self) -> str:
+        """The prefix of their results."""
+        return f"{self.prefix}verify/"
+
+    def verification(self, time: str) -> str:
+        """The key of the result of `time`, which is as a manifest has it; the keys are in the order of time."""
+        return f"{self.verifications}{time.replace('-', '').replace(':', '')}.json"
 
     def chunk(self, number: int, suffix: str) -> str:
         """The key of chunk `number`, counted from 0."""

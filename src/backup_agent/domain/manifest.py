@@ -21,9 +21,14 @@ from backup_agent.domain.lineage import Lineage
 from backup_agent.domain.lock_window import LockWindow
 from backup_agent.errors import ErrorCode, IntegrityError
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
+"""Of the manifests that are written. Format 1, which is read too, knew no encryption."""
+
+LARGEST_CHUNK = 1 << 30
+"""Bytes of the raw stream in a chunk at most: who reads a manifest makes room for that many, whoever wrote it."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")]
 Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 """UTC, to the millisecond, so that the order of backups can be told."""
 
@@ -74,7 +79,7 @@ class File(Frozen):
 class Chunk(Frozen):
     """Sizes in bytes; the digest is over the stored bytes."""
 
-    raw_size: NonNegativeInt
+    raw_size: Annotated[int, Field(ge=0, le=LARGEST_CHUNK)]
     stored_size: NonNegativeInt
     sha256: Sha256
 
@@ -92,13 +97,20 @@ class Compression(Frozen):
     """Of zstd, the lowest where it was adapted to the store; 0 with `none`."""
 
 
-def chunk_suffix(compression: Compression) -> str:
+class Encryption(Frozen):
+    """Each chunk is an age file for these recipients, who are named by their fingerprints."""
+
+    scheme: Literal["age"]
+    recipients: Annotated[tuple[Fingerprint, ...], Field(min_length=1)]
+
+
+def chunk_suffix(compression: Compression, *, encrypted: bool) -> str:
     """What the names of chunks end in."""
-    return ".zst" if compression.algorithm == "zstd" else ""
+    return (".zst" if compression.algorithm == "zstd" else "") + (".age" if encrypted else "")
 
 
 class Manifest(Frozen):
-    format: Literal[1]
+    format: Literal[1, 2]
     agent_version: str
     id: BackupId
     name: str
@@ -122,13 +134,14 @@ class Manifest(Frozen):
     chunks: Annotated[tuple[Chunk, ...], Field(min_length=1)]
     totals: Totals
     compression: Compression
+    encryption: Encryption | None = None
     locks: LockWindow
     started: Timestamp
     finished: Timestamp
 
     @property
     def chunk_suffix(self) -> str:
-        return chunk_suffix(self.compression)
+        return chunk_suffix(self.compression, encrypted=self.encryption is not None)
 
     @property
     def files_size(self) -> int:
@@ -151,7 +164,7 @@ class SealedManifest:
 
 def encode(manifest: Manifest) -> bytes:
     """The one canonical form of `manifest`."""
-    payload = manifest.model_dump(mode="json")
+    payload = manifest.model_dump(mode="json", exclude={"encryption"} if manifest.format == 1 else None)
     return _canonical({"payload": payload, "sha256": hashlib.sha256(_canonical(payload)).hexdigest()})
 
 
@@ -175,7 +188,7 @@ def decode(data: bytes, *, instance_id: str, backup_id: str) -> SealedManifest:
         raise _corrupt(backup_id, "it is not the JSON that was written") from error
     if whole != data or set(document) != {"payload", "sha256"} or payload_digest != digest:
         raise _corrupt(backup_id, "its digest does not match its content")
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+    if not isinstance(payload, dict) or payload.get("format") not in (1, FORMAT):
         raise _newer(backup_id, payload)
     try:
         manifest = Manifest.model_validate_json(_canonical(payload))
@@ -183,6 +196,8 @@ def decode(data: bytes, *, instance_id: str, backup_id: str) -> SealedManifest:
         raise _corrupt(backup_id, f"{error.error_count()} of its fields are not as the format has them") from error
     if (manifest.id, manifest.instance_id) != (backup_id, instance_id):
         raise _corrupt(backup_id, f"it is that of backup {manifest.id} of instance {manifest.instance_id}")
+    if (manifest.format == FORMAT) != ("encryption" in manifest.model_fields_set):
+        raise _corrupt(backup_id, f"it has not the fields of format {manifest.format}")
     _check_totals(manifest)
     return SealedManifest(manifest, seal(data))
 
@@ -212,6 +227,6 @@ def _newer(backup_id: str, payload: object) -> IntegrityError:
     found = payload.get("format") if isinstance(payload, dict) else None
     return IntegrityError(
         ErrorCode.MANIFEST_FORMAT,
-        f"the manifest of backup {backup_id} has format {found!r}; this program reads format {FORMAT}",
+        f"the manifest of backup {backup_id} has format {found!r}; this program reads formats up to {FORMAT}",
         "Use the version of backup-agent that wrote it, or a newer one.",
     )

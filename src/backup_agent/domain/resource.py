@@ -7,12 +7,16 @@ from typing import Any
 from backup_agent.domain.command import BackupRequest
 from backup_agent.domain.manifest import Manifest, SealedManifest
 from backup_agent.domain.state import State
+from backup_agent.domain.verification import Verification
 
 GIB = 1 << 30
 
 
-def of_completed(sealed: SealedManifest, location: str) -> dict[str, Any]:
-    """`location` is the manifest's URL in the store. `size` is in GiB stored, as Trove has it, `*_size` in bytes."""
+def of_completed(sealed: SealedManifest, location: str, verification: Verification | None = None) -> dict[str, Any]:
+    """`location` is the manifest's URL in the store. `size` is in GiB stored, as Trove has it, `*_size` in bytes.
+
+    `verification` is the newest one. `verified_at` is its time, and None when it failed, too.
+    """
     manifest = sealed.manifest
     return {
         "id": manifest.id,
@@ -32,6 +36,7 @@ def of_completed(sealed: SealedManifest, location: str) -> dict[str, Any]:
         "datastore": _datastore(manifest),
         "progress": 100,
         "error": None,
+        "verified_at": _verified_at(verification),
     }
 
 
@@ -52,6 +57,7 @@ def of_request(request: BackupRequest, status: State, *, created: str, updated: 
         "datastore": None,
         "progress": 0,
         "error": None,
+        "verified_at": None,
     }
 
 
@@ -72,6 +78,7 @@ def of_unknown(backup_id: str, instance_id: str) -> dict[str, Any]:
         "datastore": None,
         "progress": 0,
         "error": None,
+        "verified_at": None,
     }
 
 
@@ -85,6 +92,7 @@ def details(manifest: Manifest) -> dict[str, Any]:
         "nontransactional_bytes": manifest.nontransactional_bytes,
         "binlog": manifest.binlog.model_dump() if manifest.binlog else None,
         "replication_source": manifest.replication_source,
+        "encryption": manifest.encryption.model_dump(mode="json") if manifest.encryption else None,
         "engine": manifest.engine.model_dump(),
         "started": manifest.started,
         "finished": manifest.finished,
@@ -95,6 +103,10 @@ def _datastore(manifest: Manifest) -> dict[str, str]:
     version = manifest.engine.server_version.split("-")[0]
     kind = manifest.engine.datastore
     return {"type": kind, "version": version, "version_id": f"{kind}-{version}"}
+
+
+def _verified_at(verification: Verification | None) -> str | None:
+    return _without_zone(verification.time) if verification is not None and verification.passed else None
 
 
 def _without_zone(timestamp: str) -> str:

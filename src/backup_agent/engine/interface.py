@@ -15,6 +15,7 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.domain.lock_window import LockWindow
 from backup_agent.domain.manifest import BinlogPosition, LsnRange
 from backup_agent.domain.state import Phase
+from backup_agent.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +190,62 @@ class Engine(Protocol):
         """Removes the temporary files that a killed backup has left. The caller holds the instance's lock."""
         ...
 
+    def complete(self, target: Path, *, cancellation: Cancellation) -> None:
+        """Makes a copy of a directory startable that was prepared without `last`. Raises as `prepare` does."""
+        ...
+
     def prepare(self, target: Path, incremental: Path | None, *, last: bool, cancellation: Cancellation) -> None:
         """Makes the files in `target` consistent, or brings them forward by the extracted `incremental`.
 
         `last` says that nothing follows: the result must be startable. A cancellation kills the process and raises
         its reason. Raises EngineError (`prepare_failed`).
         """
+        ...
+
+
+class PrivateServer(Protocol):
+    """A server on a restored directory, started when the context is entered, killed when it is left.
+
+    Entering raises EngineError: `restored_unusable` when no server starts on these files, `private_server_failed` for
+    other reasons.
+    """
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens, for this process alone; nobody is asked for a password."""
+        ...
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The last lines of its log that it calls errors."""
+        ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def failure(self, doing: str) -> EngineError:
+        """Why it ended while it was `doing` something, as entering raises."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class PrivateServers(Protocol):
+    @property
+    def reads_keys(self) -> bool:
+        """Whether they are told where the keys of data encrypted at rest are."""
+        ...
+
+    def version(self) -> str:
+        """Runs the binary to ask. Raises EngineError (`engine_missing`)."""
+        ...
+
+    def check_reach(self, directory: Path, user: tuple[int, int] | None) -> None:
+        """Raises TargetError (`target_unusable`) when that user can't use it: ids of user and group, None for us."""
+        ...
+
+    def serve(self, datadir: Path, user: tuple[int, int] | None, cancellation: Cancellation) -> PrivateServer:
+        """One on prepared files, all of which belong to `user`. A cancellation kills it."""
         ...

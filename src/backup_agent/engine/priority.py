@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,16 @@ class Priority:
             _set_io(pid, psutil.IOPRIO_CLASS_IDLE, 0)
         elif self.ionice == "best-effort":
             _set_io(pid, psutil.IOPRIO_CLASS_BE, 7)
+
+    def lower_this_thread(self) -> None:
+        """For good, with all threads and processes it will start: for work that nobody waits for."""
+        thread = threading.get_native_id()
+        if self.niceness > os.getpriority(os.PRIO_PROCESS, 0):
+            _set_cpu(thread, self.niceness)
+        if self.ionice == "idle":
+            _set_io(thread, psutil.IOPRIO_CLASS_IDLE, 0)
+        elif self.ionice == "best-effort":
+            _set_io(thread, psutil.IOPRIO_CLASS_BE, 7)
 
     def restore(self, pid: int) -> None:
         """Gives every thread of the process the priority that `lower` took."""

@@ -16,6 +16,7 @@ from typing import IO
 
 import psutil
 
+from backup_agent.engine.launch import SAME_USER
 from backup_agent.errors import EngineError, ErrorCode
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
@@ -39,13 +40,15 @@ class EngineProcess:
         stdin: bool = False,
         stdout: bool = False,
         inherit: Sequence[int] = (),
+        user: tuple[int, int] | None = None,
     ) -> None:
+        """`user` is a user and a group id to run as; None: as ourselves."""
         self.name = Path(argv[0]).name
         self._on_line = on_line
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv],
+            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), _user(user), *argv],
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -134,6 +137,10 @@ class EngineProcess:
                 self._on_line(text, now)
 
 
+def _user(user: tuple[int, int] | None) -> str:
+    return SAME_USER if user is None else "{}:{}".format(*user)
+
+
 def _environment() -> dict[str, str]:
     """Ours without what may be a secret: passwords and keys are the agent's business, not the engine's."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
@@ -161,14 +168,17 @@ def _close(pipe: IO[bytes]) -> None:
         return
 
 
-def find_binary(name: str) -> str:
-    """The absolute path of a program. Raises EngineError (`engine_missing`)."""
-    path = shutil.which(name)
+def find_binary(name: str, *, also_in: str = "", key: str = "engine.binary and engine.stream_binary") -> str:
+    """The absolute path of a program, from PATH or the directories of `also_in`; `key` is where the configuration names
+    it. Raises EngineError (`engine_missing`).
+    """
+    path = shutil.which(name) or shutil.which(name, path=also_in)
     if path is None:
+        package = "mariadb-server" if also_in else "mariadb-backup"
         raise EngineError(
             ErrorCode.ENGINE_MISSING,
             f"{name} is not installed, or not in PATH, or not executable",
-            "Install it (Debian: apt-get install mariadb-backup), or set engine.binary and engine.stream_binary.",
+            f"Install it (Debian: apt-get install {package}), or set {key}.",
         )
     return path
 

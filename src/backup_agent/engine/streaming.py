@@ -5,6 +5,7 @@ What this does not do: judge the stream's content (stream.mbstream does) or deci
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,10 @@ class StreamingEngine:
     def tidy(self) -> None:
         WorkDir(self._work).remove()
 
+    def complete(self, target: Path, *, cancellation: Cancellation) -> None:
+        if self._dialect.apply_log_only:
+            self.prepare(target, None, last=True, cancellation=cancellation)
+
     def prepare(self, target: Path, incremental: Path | None, *, last: bool, cancellation: Cancellation) -> None:
         include = f"!include {self._settings.include}\n" if self._settings.include else ""
         with OptionFile(include) as options:
@@ -135,6 +140,12 @@ class StreamingEngine:
                 process.close()
         cancellation.check()
         lines = process.last_lines
+        if status == -signal.SIGKILL:
+            raise EngineError(
+                ErrorCode.ENGINE_FAILED,
+                f"{self._dialect.name} --prepare was killed, which says nothing of the backup",
+                "Find out who did it: when memory is short, the kernel does (dmesg). Lower engine.prepare_memory_mib.",
+            )
         if status != 0 or not lines or not lines[-1].endswith("completed OK!"):
             said = " | ".join(dict.fromkeys([*signs.found.values(), *lines[-5:]]))
             raise EngineError(

@@ -78,8 +78,10 @@ class Session:
     Every call raises InstanceError: `database_unreachable`, `database_denied`, `grant_missing`.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, answer_within: float | None = ANSWER_SECONDS) -> None:
+        """None for questions whose answers may take any time."""
         self._endpoint = endpoint
+        self._answer_within = answer_within
         self._account = account_literal(endpoint.user, "localhost")
 
     def __enter__(self) -> Self:
@@ -126,7 +128,7 @@ class Session:
             charset="utf8mb4",
             local_infile=False,
             autocommit=True,
-            read_timeout=ANSWER_SECONDS,
+            read_timeout=self._answer_within,
             write_timeout=ANSWER_SECONDS,
             defer_connect=True,
             # Otherwise PyMySQL makes a TLS context for each connection, which takes some 20 ms of CPU.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -80,4 +82,19 @@ class Instance(Protocol):
 
         Raises InstanceError: `invalid_request` when the blocker is protected, `grant_missing` (CONNECTION ADMIN).
         """
+        ...
+
+
+class Readers(Protocol):
+    """Who reads backups on this host, and who removes some. Any thread; never waits.
+
+    Both raise BusyError (`backup_busy`) and InstanceError (`lock_unusable`).
+    """
+
+    def reading(self, backup_ids: Iterable[str]) -> AbstractContextManager[None]:
+        """Nobody on this host removes these backups inside. Give a whole chain; look again inside that it is there."""
+        ...
+
+    def removing(self, backup_ids: Iterable[str]) -> AbstractContextManager[None]:
+        """Nobody on this host reads these backups inside. To be held from before the first manifest is removed."""
         ...

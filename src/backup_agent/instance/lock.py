@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -20,17 +19,14 @@ from typing import Self
 
 from pydantic import AwareDatetime, ValidationError
 
-from backup_agent import directories
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import BackupId, InstanceId
 from backup_agent.domain.process import ProcessId
 from backup_agent.errors import BusyError, ErrorCode, InstanceError
+from backup_agent.instance.lock_file import is_at_path, open_lock_file, unusable
 from backup_agent.instance.process import lives, this_process
 
-DIRECTORY_MODE = 0o755
-"""Only its owner may make lock files in it: what another user could replace would be no lock."""
-FILE_MODE = 0o660
 _CONTENT_BYTES = 4096
 _NAME_SECONDS = 0.5
 """How long a holder may take between getting the lock and writing its name."""
@@ -110,14 +106,14 @@ class InstanceLock:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise self._unusable(f"can't be read: {error.strerror}") from error
+            raise unusable(self.path, f"can't be read: {error.strerror}") from error
         return found if found is not None and found.lives() else None
 
     def _lock(self) -> int:
         """The locked descriptor, which programs started meanwhile do not inherit."""
         deadline = time.monotonic() + _NAME_SECONDS
         while True:
-            descriptor = self._open()
+            descriptor = open_lock_file(self.path)
             try:
                 if self._try_lock(descriptor, deadline):
                     return descriptor
@@ -137,37 +133,8 @@ class InstanceLock:
             time.sleep(_RETRY_SECONDS)
             return False
         except OSError as error:
-            raise self._unusable(f"can't be locked: {error.strerror}") from error
-        return self._is_at_path(descriptor)
-
-    def _open(self) -> int:
-        """Opens or makes the file. Refuses links: root would write where another user wants it to."""
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            directories.make(self.path.parent, DIRECTORY_MODE)
-            try:
-                descriptor = os.open(self.path, flags)
-            except FileNotFoundError:
-                descriptor = self._create(flags)
-        except OSError as error:
-            raise self._unusable(f"can't be opened: {error.strerror}") from error
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            os.close(descriptor)
-            raise self._unusable("is not a plain file with one name")
-        return descriptor
-
-    def _create(self, flags: int) -> int:
-        try:
-            descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
-        except FileExistsError:  # another process was faster
-            return os.open(self.path, flags)
-        os.fchmod(descriptor, FILE_MODE)  # whatever the umask
-        if os.geteuid() == 0:
-            # Made by root's `run-once`, used by the service of the directory's owner afterwards.
-            directory = self.path.parent.stat()
-            os.fchown(descriptor, directory.st_uid, directory.st_gid)
-        return descriptor
+            raise unusable(self.path, f"can't be locked: {error.strerror}") from error
+        return is_at_path(descriptor, self.path)
 
     def _write(self, descriptor: int, holder: LockHolder) -> None:
         content = holder.model_dump_json().encode()
@@ -175,13 +142,7 @@ class InstanceLock:
             os.pwrite(descriptor, content, 0)
             os.ftruncate(descriptor, len(content))
         except OSError as error:
-            raise self._unusable(f"can't be written: {error.strerror}") from error
-
-    def _is_at_path(self, descriptor: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(descriptor), self.path.lstat())
-        except OSError:  # a file that can't be seen there excludes nobody
-            return False
+            raise unusable(self.path, f"can't be written: {error.strerror}") from error
 
     @contextmanager
     def _watched(self, descriptor: int, cancellation: Cancellation) -> Iterator[None]:
@@ -189,7 +150,7 @@ class InstanceLock:
 
         def watch() -> None:
             while not released.wait(self._watch_seconds):
-                if not self._is_at_path(descriptor):
+                if not is_at_path(descriptor, self.path):
                     cancellation.cancel(self._lost())
                     return
 
@@ -200,13 +161,6 @@ class InstanceLock:
         finally:
             released.set()
             thread.join()
-
-    def _unusable(self, what: str) -> InstanceError:
-        return InstanceError(
-            ErrorCode.LOCK_UNUSABLE,
-            f"the lock file {self.path} {what}",
-            f"See that instance.runtime_dir, {self.path.parent}, is a directory of the agent's user on a local disk.",
-        )
 
     def _lost(self) -> InstanceError:
         return InstanceError(

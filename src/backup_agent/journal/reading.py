@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from backup_agent.errors import JournalError
 from backup_agent.journal import faults, schema, views
 from backup_agent.journal.connection import Connection, connect
 from backup_agent.journal.interface import Snapshot
+
+T = TypeVar("T")
 
 _TRIES = 20
 """An agent that opens or closes the journal at that moment spoils one."""
@@ -36,17 +40,27 @@ class JournalReader:
 
     def snapshot(self) -> Snapshot:
         """Raises JournalError. A damaged journal is left where it is: who opens it to work with sets it aside."""
+        return self._look(lambda connection, current: views.snapshot(connection, tasks=current))
+
+    def completed(self) -> Sequence[bytes]:
+        """The last event of each backup that completed and was not deleted since; none without a journal. Raises
+        JournalError.
+        """
+        return self._look(lambda connection, _: views.completed(connection)) if self.exists() else ()
+
+    def _look(self, read: Callable[[Connection, bool], T]) -> T:
+        """`read` is told whether the journal is of this version, or of an older one."""
         for _ in range(_TRIES):
             before = self._state()
             try:
                 with closing(self._connect(before)) as raw:
-                    snapshot = self._read(raw, before)
+                    found = self._read(raw, before, read)
             except (sqlite3.Error, JournalError) as error:
                 if before == self._state():
                     raise self.fault(error) if isinstance(error, sqlite3.Error) else error from error
                 continue
             if before.wal or before == self._state():
-                return snapshot
+                return found
         raise faults.unusable(self.path, "could not be read: it was opened and closed all the time")
 
     def fault(self, error: sqlite3.Error) -> JournalError:
@@ -60,14 +74,14 @@ class JournalReader:
             raise faults.unrecovered(self.path)
         return connect(self.path, "mode=ro&readonly_shm=1" if state.wal else "immutable=1")
 
-    def _read(self, raw: sqlite3.Connection, state: _State) -> Snapshot:
+    def _read(self, raw: sqlite3.Connection, state: _State, read: Callable[[Connection, bool], T]) -> T:
         try:
             version = schema.judge(raw, None if state.wal or state.file is None else state.file[2])
         except schema.Unfit as error:
             raise self.damaged(str(error)) from error
         if version > schema.VERSION:
             raise faults.newer(self.path, version, schema.VERSION)
-        return views.snapshot(Connection(raw, self), tasks=version == schema.VERSION)
+        return read(Connection(raw, self), version == schema.VERSION)
 
     def _state(self) -> _State:
         file = self._status("")

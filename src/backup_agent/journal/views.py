@@ -27,6 +27,12 @@ def last(connection: Connection, state: State) -> Job | None:
     return found[0] if found else None
 
 
+def completed(connection: Connection) -> Sequence[bytes]:
+    return connection.read(
+        _body, "SELECT last_event FROM jobs WHERE state = ? AND last_event IS NOT NULL", (State.COMPLETED.value,)
+    )
+
+
 def pending(connection: Connection, limit: int) -> Sequence[Outgoing]:
     statement = f"SELECT {rows.OUTGOING} FROM outbox ORDER BY id LIMIT ?"  # noqa: S608
     return connection.read(rows.outgoing, statement, (limit,))
@@ -54,6 +60,10 @@ def snapshot(connection: Connection, *, tasks: bool = True) -> Snapshot:
         )
     finally:
         connection.rows("ROLLBACK")
+
+
+def _body(row: Row) -> bytes:
+    return bytes(row[0])
 
 
 def _moment(row: Row) -> datetime:

@@ -103,7 +103,8 @@ class _Attempt:
         parser = StreamParser(capture=_SOURCE_FILES)
         starting = services.engine.start(self._plan)
         self._tables.follow(starting)
-        with starting as run, Spool(services.spool.directory, room) as spool:
+        veiled = services.stream.encryption is not None
+        with starting as run, Spool(services.spool.directory, room, veiled=veiled) as spool:
             self._note_engine(run)
             uploaded = self._upload(run, spool, parser)
             report = run.finish()

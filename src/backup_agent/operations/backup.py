@@ -111,7 +111,7 @@ def _make(
         teller.progress(Phase.COMMITTING, described.totals.raw_size, described.totals.stored_size)
         confirm(catalogue, described, admitted.parent)
         cancellation.check()
-        return commit(described, place, catalogue.store)
+        return commit(described, place, catalogue.store, services.signer)
 
 
 def _completed_before(command: CreateBackup, services: BackupServices, cancellation: Cancellation) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from backup_agent.domain import chain
 from backup_agent.domain.chain import Chain
 from backup_agent.domain.ids import is_uuid
 from backup_agent.domain.layout import BackupPlace, container_prefix, instance_prefix
 from backup_agent.domain.manifest import SealedManifest, decode
+from backup_agent.domain.signature import LIMIT as SIGNATURE_LIMIT
 from backup_agent.errors import ErrorCode, IntegrityError, MissingError, RejectedError
+from backup_agent.operations.trust import Remembered, Trust, check_replayed, vanished
 from backup_agent.storage.interface import Store
 
 MANIFEST_LIMIT = 512 << 20
@@ -46,11 +49,13 @@ def check_id(text: str) -> None:
 
 
 class Catalogue:
-    """The backups in one container."""
+    """The backups in one container. `trust` is asked about every manifest before it is given out."""
 
-    def __init__(self, store: Store, container: str) -> None:
+    def __init__(self, store: Store, container: str, trust: Trust) -> None:
         self.store = store
         self.container = container
+        self._signatures = trust.signatures
+        self._remembered = cache(trust.memory)
 
     def place(self, instance_id: str, backup_id: str) -> BackupPlace:
         return BackupPlace(self.container, instance_id, backup_id)
@@ -61,8 +66,20 @@ class Catalogue:
 
     def load(self, instance_id: str, backup_id: str) -> SealedManifest:
         """Raises MissingError when there is no manifest, IntegrityError when it can't be trusted."""
-        data = self.store.get(self.place(instance_id, backup_id).manifest, limit=MANIFEST_LIMIT)
-        return decode(data, instance_id=instance_id, backup_id=backup_id)
+        place = self.place(instance_id, backup_id)
+        data = self.store.get(place.manifest, limit=MANIFEST_LIMIT)
+        sealed = decode(data, instance_id=instance_id, backup_id=backup_id)
+        if self._signatures is not None:
+            self._signatures.check(backup_id, data, self._signature(place))
+        check_replayed(sealed, self._remembered())
+        return sealed
+
+    def _signature(self, place: BackupPlace) -> bytes | None:
+        try:
+            return self.store.get(place.signature, limit=SIGNATURE_LIMIT)
+        except MissingError:
+            self.store.get(place.manifest, limit=MANIFEST_LIMIT)  # MissingError: the backup was deleted just now
+            return None
 
     def find(self, text: str, instance_id: str) -> SealedManifest:
         """The backup that `text` means (see check_id). A whole id is first looked for among the backups of
@@ -77,7 +94,17 @@ class Catalogue:
                 return self.load(candidate, backup_id)
             except MissingError:
                 continue
+        if (entry := self._remembered().get(backup_id)) and entry.location == self.location(instance_id, backup_id):
+            raise vanished(entry)
         raise self._not_found(backup_id)
+
+    def vanished(self, instance_id: str, present: Collection[str]) -> list[Remembered]:
+        """The backups that this host took, and did not delete, that are not among `present`, the ids in the store."""
+        return [
+            entry
+            for entry in self._remembered().values()
+            if entry.id not in present and entry.location == self.location(instance_id, entry.id)
+        ]
 
     def _complete(self, text: str, instance_id: str) -> str:
         if text == LATEST:

@@ -13,6 +13,7 @@ from backup_agent.instance.interface import Facts
 from backup_agent.operations.attempt import Taken
 from backup_agent.operations.clock import timestamp
 from backup_agent.operations.services import BackupServices
+from backup_agent.operations.trust import Signer
 from backup_agent.storage.interface import Store
 from backup_agent.stream.spool import SpoolBounds
 
@@ -59,15 +60,18 @@ def describe(
         chunks=taken.uploaded.chunks,
         totals=taken.uploaded.totals,
         compression=services.stream.compression,
+        encryption=services.stream.encryption,
         locks=taken.report.locks,
         started=started,
         finished=timestamp(services.clock.now()),
     )
 
 
-def commit(described: Manifest, place: BackupPlace, store: Store) -> SealedManifest:
-    """From here on the backup exists."""
+def commit(described: Manifest, place: BackupPlace, store: Store, signer: Signer | None) -> SealedManifest:
+    """From here on the backup exists. The signature comes first: a manifest is never there without it."""
     data = manifest.encode(described)
+    if signer is not None:
+        store.put(place.signature, signer.sign(data))
     sealed = SealedManifest(described, manifest.seal(data))
     store.put(place.manifest, data, sha256=sealed.checksum, once=True)
     return sealed

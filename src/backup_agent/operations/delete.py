@@ -26,6 +26,7 @@ from backup_agent.operations.delete_plan import not_found, plan
 from backup_agent.operations.garbage_marker import check_nobody_else
 from backup_agent.operations.job import is_orphan
 from backup_agent.operations.pins import pin_of, pinned, pins_of
+from backup_agent.operations.services import Services
 from backup_agent.operations.tasks import Kind, Said, Work, known_backup
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,9 @@ def carry_out(command: DeleteBackup, work: Work) -> Said:
         wanted = _begin(command, catalogue, work)
     else:
         noted = _noted(work.notes)
-        catalogue = Catalogue(work.services.connect_store(work.cancellation, None), noted.container)
+        catalogue = Catalogue(
+            work.services.connect_store(work.cancellation, None), noted.container, work.services.trust
+        )
         try:
             wanted = _go_on(command, noted, catalogue, work)
         except RejectedError as error:
@@ -53,11 +56,20 @@ def catalogue_of(backup_id: str, work: Work) -> Catalogue:
     """Where its command had it put, as far as the journal knows."""
     job = work.services.journal.job(backup_id)
     container = job.command.container if job is not None else None
-    return Catalogue(work.services.connect_store(work.cancellation, None), container or work.services.container)
+    services = work.services
+    return Catalogue(services.connect_store(work.cancellation, None), container or services.container, services.trust)
 
 
 def remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None] = lambda: None) -> Removed:
-    """All of `wanted`, which must be noted; tells of each but the last, which is the task's own."""
+    """All of `wanted`, which must be noted; tells of each but the last, which is the task's own.
+
+    Raises BusyError (`backup_busy`) while one of them is being verified on this host.
+    """
+    with work.services.readers.removing(wanted.ids):
+        return _remove(wanted, catalogue, work, on_removed)
+
+
+def _remove(wanted: Plan, catalogue: Catalogue, work: Work, on_removed: Callable[[], None]) -> Removed:
     remover = Remover(catalogue.store, work.cancellation, on_removed)
     instance_id = work.services.policy.instance_id
     total = Removed()
@@ -87,13 +99,16 @@ def deleted(backup_id: str, wanted: Plan, work: Work) -> Said:
     return _gone(backup_id, backup)
 
 
-def check(wanted: Plan, catalogue: Catalogue, instance_id: str) -> None:
-    """Raises RejectedError when one of them has to stay."""
+def check(wanted: Plan, catalogue: Catalogue, services: Services) -> None:
+    """Raises RejectedError when one of them has to stay, BusyError (`backup_busy`) while one is being verified."""
+    instance_id = services.policy.instance_id
     whole = [doomed.id for doomed in wanted.backups if doomed.whole]  # of the rest of a deletion, the pin goes with it
     for backup_id, pin in pins_of(catalogue, instance_id, whole).items():
         raise pinned(backup_id, pin)
     for doomed in wanted.backups:
         check_nobody_else(catalogue.store, catalogue.place(instance_id, doomed.id))
+    with services.readers.removing(wanted.ids):
+        return
 
 
 def in_use(backup_id: str, what: str) -> RejectedError:
@@ -119,7 +134,7 @@ def _begin(command: DeleteBackup, catalogue: Catalogue, work: Work) -> Plan:
     work.backup = wanted.backups[-1].backup
     if worked_on := wanted.ids.intersection(work.task.beside):
         raise in_use(backup_id, f"backup {min(worked_on)} was being worked on when that was asked for")
-    check(wanted, catalogue, instance_id)
+    check(wanted, catalogue, services)
     work.note(wanted.model_dump_json())
     return wanted
 
@@ -151,7 +166,7 @@ def _go_on(command: DeleteBackup, noted: Plan, catalogue: Catalogue, work: Work)
             "Delete it again, with --cascade if those are to go too.",
         )
     wanted = Plan(container=noted.container, backups=new + noted.backups)
-    check(Plan(container=noted.container, backups=new), catalogue, services.policy.instance_id)
+    check(Plan(container=noted.container, backups=new), catalogue, services)
     work.note(wanted.model_dump_json())
     return wanted
 

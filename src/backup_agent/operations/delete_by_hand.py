@@ -52,7 +52,7 @@ def foresee(text: str, services: BackupServices, cancellation: Cancellation) -> 
     Raises RejectedError (`backup_not_found`, `invalid_request`).
     """
     instance_id = services.policy.instance_id
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     backup_id = resolve(text, catalogue, instance_id)
     wanted = plan(backup_id, catalogue, instance_id, services.journal)
     if not wanted.backups and all(task.backup_id != backup_id for task in services.journal.tasks()):
@@ -117,13 +117,13 @@ def delete_agreed(
     """
     instance_id = services.policy.instance_id
     command = DeleteBackup(backup_id=backup_id, account_id=services.policy.account_id)
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     wanted = plan(backup_id, catalogue, instance_id, services.journal, found)
     if not wanted.backups:
         return
     if new := sorted(wanted.ids - agreed):
         raise dependants(backup_id, new)
-    check(wanted, catalogue, instance_id)
+    check(wanted, catalogue, services)
     work = Work(_begin(command, wanted, services), services, cancellation)
     work.backup = wanted.backups[-1].backup
     steps = _Steps(wanted, on_progress)

@@ -37,7 +37,7 @@ def judge(rules: Rules, services: BackupServices, cancellation: Cancellation) ->
             "no rule says what is to be kept",
             "Give --keep-fulls, --keep-days, --keep-weekly or --keep-monthly, or set them in [retention].",
         )
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     return _judge(shelf(catalogue, services.policy.instance_id, services.journal), catalogue, rules, services)
 
 
@@ -54,7 +54,7 @@ def expire(
     """
     ids = _expiring(agreed)
     with deleting("expire", None, ids, services, cancellation) as done:
-        catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+        catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
         found = shelf(catalogue, services.policy.instance_id, services.journal)
         now = _judge(found, catalogue, rules, services)
         going = _expiring(now) & ids

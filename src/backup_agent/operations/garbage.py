@@ -104,7 +104,7 @@ def collect(
     search: Search, services: BackupServices, cancellation: Cancellation, on_found: Callable[[Garbage], None]
 ) -> Collection:
     """Raises BusyError while somebody else has the instance, and what the store raises."""
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     if search.dry:
         return _Collector(search, catalogue, services, cancellation, on_found).run()
     with services.lock("gc", None, cancellation):

@@ -90,7 +90,7 @@ def catalogue_of(
 ) -> Catalogue:
     """Where the backup goes, or went; `give_up_after` as for `connect_store`."""
     store = services.connect_store(cancellation, give_up_after)
-    return Catalogue(store, command.container or services.container)
+    return Catalogue(store, command.container or services.container, services.trust)
 
 
 def _teller(

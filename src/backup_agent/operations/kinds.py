@@ -7,7 +7,8 @@ from typing import Any
 
 from backup_agent.operations.delete import DELETE
 from backup_agent.operations.tasks import Kind
+from backup_agent.operations.verify_task import VERIFY
 
-_ALL: tuple[Kind[Any], ...] = (DELETE,)
+_ALL: tuple[Kind[Any], ...] = (DELETE, VERIFY)
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}
 """By the types of their commands."""

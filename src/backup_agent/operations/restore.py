@@ -20,6 +20,7 @@ from backup_agent.operations.services import Services
 from backup_agent.operations.target import RestoreTarget
 from backup_agent.operations.tree import files_in
 from backup_agent.stream.download import read_stream
+from backup_agent.stream.identity import Identity, fitting
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ class RestoreRequest:
     prepare: bool = True
     force: bool = False
     owner: tuple[int, int] | None = None
+    identities: tuple[Identity, ...] = ()
+    """Of those for whom the backups of the chain are encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,21 @@ def restore(
     Raises BackupAgentError; the directory is then empty. When this process is killed instead, the directory is marked
     so that no server starts on it.
     """
-    catalogue = Catalogue(services.connect_store(cancellation, None), services.container)
+    catalogue = Catalogue(services.connect_store(cancellation, None), services.container, services.trust)
     tip = catalogue.find(request.backup_id, services.policy.instance_id)
     with services.lock("restore", tip.manifest.id, cancellation):
         chain = catalogue.chain(tip)
-        _check_engine(chain, services)
+        check_engine(chain, services)
+        for link in chain:
+            fitting(link, request.identities)
+        restoration = Restoration(chain, request.identities, catalogue, services, cancellation, on_progress=on_progress)
         target = RestoreTarget.claim(request.target, force=request.force, backup_id=tip.manifest.id)
         try:
             if request.owner is not None:
                 target.check_owner(request.owner)
-            target.check_space(_bytes_needed(chain, prepare=request.prepare))
+            target.check_space(bytes_needed(chain, prepare=request.prepare))
             with target.filled():
-                _Restoration(catalogue, services, cancellation, on_progress, chain).run(target, prepare=request.prepare)
+                restoration.run(target, prepare=request.prepare)
             cancellation.check()
             if request.prepare:
                 target.hand_over(RESTORE_ID_FILE, request.owner)
@@ -81,40 +87,46 @@ def restore(
     return _result(chain, request)
 
 
-class _Restoration:
+class Restoration:
+    """The links of a chain, one after the other, into the stage of a target."""
+
     def __init__(
         self,
+        chain: Chain,
+        identities: tuple[Identity, ...],
         catalogue: Catalogue,
         services: Services,
         cancellation: Cancellation,
+        *,
         on_progress: Callable[[RestoreProgress], None],
-        chain: Chain,
     ) -> None:
+        """`identities` are those that the encrypted backups of the chain need."""
+        self._chain = chain
+        self._identities = identities
         self._catalogue = catalogue
         self._services = services
         self._cancellation = cancellation
         self._on_progress = on_progress
-        self._chain = chain
+        self._links = tuple(chain)
         self._done = 0
         self._total = sum(link.totals.raw_size for link in chain)
 
     def run(self, target: RestoreTarget, *, prepare: bool) -> None:
-        self._extract(self._chain.base, target.base, 0)
         last = len(self._chain) - 1
-        if prepare:
-            self._prepare(target, None, 0, last=last == 0)
-        for number, link in enumerate(self._chain.incrementals, 1):
-            directory = target.incremental(number)
-            self._extract(link, directory, number)
+        for number in range(len(self._chain)):
+            directory = self.extract(target, number)
             if prepare:
-                self._prepare(target, directory, number, last=number == last)
-                target.remove(directory)
+                self.prepare(target, directory, number, last=number == last)
 
-    def _extract(self, manifest: Manifest, directory: Path, number: int) -> None:
+    def extract(self, target: RestoreTarget, number: int) -> Path:
+        """Where the files of link `number` now are, counted from the base, which is 0."""
+        manifest = self._links[number]
+        directory = target.incremental(number) if number else target.base
         place = self._catalogue.place(manifest.instance_id, manifest.id)
         with self._services.engine.extract(directory) as extraction:
             self._cancellation.on_cancel(extraction.kill)
-            for piece in read_stream(self._catalogue.store, place, manifest, self._services.stream):
+            store, settings = self._catalogue.store, self._services.stream
+            for piece in read_stream(store, place, manifest, settings, self._identities):
                 self._cancellation.check()
                 extraction.write(piece)
                 self._done += len(piece)
@@ -122,16 +134,22 @@ class _Restoration:
             extraction.finish()
         self._cancellation.check()
         _check_files(manifest, directory)
+        return directory
 
-    def _prepare(self, target: RestoreTarget, incremental: Path | None, number: int, *, last: bool) -> None:
+    def prepare(self, target: RestoreTarget, directory: Path, number: int, *, last: bool) -> None:
+        """Brings the base forward by link `number`, which is then removed; `last` as the engine has it."""
         self._tell(f"preparing link {number + 1} of {len(self._chain)}")
+        incremental = directory if number else None
         self._services.engine.prepare(target.base, incremental, last=last, cancellation=self._cancellation)
+        if number:
+            target.remove(directory)
 
     def _tell(self, step: str) -> None:
         self._on_progress(RestoreProgress(step, self._done, self._total))
 
 
-def _check_engine(chain: Chain, services: Services) -> None:
+def check_engine(chain: Chain, services: Services) -> None:
+    """Raises EngineError (`engine_version`, `engine_missing`)."""
     version = services.engine.version()
     for link in chain:
         if (version.name, version.series) != (link.engine.name, series(link.engine.version)):
@@ -143,7 +161,7 @@ def _check_engine(chain: Chain, services: Services) -> None:
             )
 
 
-def _bytes_needed(chain: Chain, *, prepare: bool) -> int:
+def bytes_needed(chain: Chain, *, prepare: bool) -> int:
     """With prepare the incrementals are there one at a time, and each can grow the base by its own size."""
     incrementals = [link.files_size for link in chain.incrementals]
     extra = max(incrementals, default=0) if prepare else 0

@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Protocol
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.engine.interface import Engine
-from backup_agent.instance.interface import Instance
+from backup_agent.engine.interface import Engine, PrivateServers
+from backup_agent.instance.interface import Instance, Readers
 from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock
 from backup_agent.operations.lock_watch import LockPolicy
+from backup_agent.operations.scratch import ScratchSettings
+from backup_agent.operations.trust import Signer, Trust
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
 from backup_agent.stream.settings import StreamSettings
@@ -39,9 +41,20 @@ CLEANUP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Verifying:
+    """What only verifications work with."""
+
+    scratch: ScratchSettings
+    servers: PrivateServers
+    lower_priority: Callable[[], None]
+    """Of the calling thread, and of all that it will start, for good."""
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
     agent_version: str
     policy: Policy
+    trust: Trust
     container: str
     """Used where a command names none."""
     stream: StreamSettings
@@ -56,6 +69,9 @@ class Services:
     """The instance's lock, by the name of the command and the backup's id. Raises BusyError; losing it cancels."""
     lock_holder: Callable[[], Holder | None]
     """Who has the instance's lock now."""
+    readers: Readers
+    """Of the instance's backups on this host: a backup is not removed while it is read."""
+    verifying: Verifying
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
 
@@ -72,6 +88,8 @@ class Retries:
 class BackupServices(Services):
     """And what those need who take backups."""
 
+    signer: Signer | None
+    """Signs the manifests of new backups; None: they are not signed."""
     journal: Journal
     """Told everything that the reporter is told, first of all."""
     retries: Retries

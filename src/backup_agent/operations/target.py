@@ -198,8 +198,7 @@ class RestoreTarget:
         """
         try:
             (self.base / restore_id_file).write_text(f"{uuid.uuid4()}\n")
-            for link in self.base.rglob(_ELSEWHERE):
-                link.unlink()
+            cut_off(self.base)
             self._move(self.base, owner)
             log = self.base / SENTINEL
             if log.exists():
@@ -236,6 +235,12 @@ class RestoreTarget:
         for name in names:
             (source / name).rename(self.directory / name)
         sync(self.directory)
+
+
+def cut_off(datadir: Path) -> None:
+    """From files elsewhere, which belong to the server that was backed up. Raises OSError."""
+    for link in datadir.rglob(_ELSEWHERE):
+        link.unlink()
 
 
 def _is_ours(name: str, ours: set[str]) -> bool:

@@ -106,6 +106,8 @@ def _locked(kind: Kind[Any], command: Any, work: Work) -> Said:  # noqa: ANN401 
             f"the agent died {task.attempts} times while it carried out {task.kind}",
             "See the agent's log and the kernel's for why it died, then ask for it again.",
         )
+    if kind.beside:
+        return kind.carry_out(command, work)
     try:
         with services.lock(kind.work, task.backup_id, work.cancellation):
             recover(services, work.cancellation)

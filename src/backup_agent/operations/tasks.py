@@ -40,6 +40,7 @@ class Said:
     noted: State | None = None
     """The state the journal is to have of the backup; None leaves it."""
     error: EventError | None = None
+    verification: dict[str, Any] | None = None
 
 
 class Work:
@@ -79,7 +80,8 @@ class Kind(Generic[C]):
     """One kind of task.
 
     A handler is idempotent: after a crash it is called again with what it had noted. It holds the instance's lock, and
-    what a dead process has left is cleaned up. It raises BackupAgentError; a RejectedError means: nothing was begun.
+    what a dead process has left is cleaned up, unless the kind is `beside`. It raises BackupAgentError; a RejectedError
+    means: nothing was begun.
     """
 
     name: str
@@ -99,20 +101,23 @@ class Kind(Generic[C]):
     """The event it ends with, which is told as the task ends."""
     failure: EventType
     """What is told when it has failed or was refused."""
-    failed_status: State
-    """The backup's status in that event."""
+    failed_status: State | None
+    """The backup's status in that event; None: what is known of it, else COMPLETED."""
     failed_noted: State | None
     """The state the journal then has of the backup, if something was begun; None leaves it."""
+    beside: bool = False
+    """It reads the store alone: it is carried out without the lock, beside backups and other tasks."""
 
 
 def failed(kind: Kind[Any], backup_id: str, backup: dict[str, Any], error: BackupAgentError) -> Said:
     refused = isinstance(error, RejectedError)
     status = _NOT_FOUND if error.code is ErrorCode.BACKUP_NOT_FOUND else _UNPROCESSABLE
     what = EventError(code=error.code.value, message=error.message, hint=error.hint, status=status if refused else None)
+    known = State(backup["status"]) if backup["created"] is not None else State.COMPLETED
     return Said(
         kind.failure,
         backup_id,
-        kind.failed_status,
+        kind.failed_status or known,
         {**backup, "error": what.model_dump()},
         noted=None if refused else kind.failed_noted,
         error=what,
@@ -143,6 +148,7 @@ def numbered(said: Said, transaction: Transaction, instance_id: str, clock: Cloc
         status=said.status,
         time=timestamp(now),
         error=said.error,
+        verification=said.verification,
         backup={**said.backup, "status": said.status.value, "updated": timestamp(now).partition(".")[0]},
     )
     state = said.noted or (said.status if last is None else last.state)

@@ -24,6 +24,11 @@ class Told:
     innodb_lock_ms: int | None
     nontransactional_lock_ms: int | None
     error: EventError | None
+    id: str | None
+    name: str | None
+    checksum: str | None
+    location: str | None
+    """The URL of the manifest."""
 
 
 def told(body: bytes) -> Told:
@@ -40,6 +45,10 @@ def told(body: bytes) -> Told:
             innodb_lock_ms=lock["innodb_ms"] if lock else None,
             nontransactional_lock_ms=lock["nontransactional_ms"] if lock else None,
             error=EventError.model_validate(error) if error else None,
+            id=data.get("id"),
+            name=data.get("name"),
+            checksum=data.get("checksum"),
+            location=data.get("locationRef"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         msg = f"not an event of a backup: {type(error).__name__} {error}"

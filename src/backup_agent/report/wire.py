@@ -9,7 +9,17 @@ from backup_agent.domain.event import BackupEvent, EventType
 
 SCHEMA = "urn:backup-agent:event:v1"
 CONTENT_TYPE = "application/cloudevents+json"
-_OWN_FIELDS = {"sequence", "phase", "bytes_read", "bytes_stored", "eta_seconds", "lock", "error", "notice"}
+_OWN_FIELDS = {
+    "sequence",
+    "phase",
+    "bytes_read",
+    "bytes_stored",
+    "eta_seconds",
+    "lock",
+    "error",
+    "notice",
+    "verification",
+}
 
 
 def routing_key(event: BackupEvent) -> str:

@@ -1,5 +1,7 @@
 """Carries out what waits in the journal, backups and tasks, one at a time and in order, in a thread of its own.
 
+Tasks that need no lock of the instance are carried out beside that (service.aside).
+
 The engine's life is bound to that thread, which therefore lives as long as the agent does. First of all it brings to an
 end what an earlier process has left.
 """
@@ -24,6 +26,7 @@ from backup_agent.operations.job import Asked, cancelled, is_orphan
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.task_run import carry_out
+from backup_agent.service.aside import Aside
 from backup_agent.stream.memory import give_back_freed_memory
 
 log = structlog.get_logger(__name__)
@@ -65,6 +68,7 @@ class Worker:
         self._recover_again = float("-inf")
         self._pause = _BEAT
         self._busy_until = float("-inf")
+        self._aside = Aside(self._wake.set)
         self.looked = threading.Event()
         """Set when it is known what earlier processes have left, or why that can't be known yet."""
         self.recovered = threading.Event()
@@ -83,14 +87,14 @@ class Worker:
     @property
     def running(self) -> str | None:
         """The id of the backup at work."""
-        running = self._running
-        return running.backup_id if running is not None else None
+        running, aside = self._running, self._aside.task
+        return running.backup_id if running is not None else aside.backup_id if aside is not None else None
 
     @property
     def doing(self) -> str:
         """What for."""
-        running = self._running
-        return running.doing if running is not None else _Running(None).doing
+        running, aside = self._running, self._aside.task
+        return running.doing if running is not None else aside.kind if aside is not None else _Running(None).doing
 
     def wake(self) -> None:
         """Something waits in the journal."""
@@ -113,8 +117,9 @@ class Worker:
     def stop(self, *, cancel: bool) -> None:
         """Begins nothing new; what waits is for the next start. `cancel` also ends the backup at work.
 
-        A recovery is ended in any case: the next start goes on with it.
+        A recovery, and what is done beside it, are ended in any case: the next start goes on with them.
         """
+        self._aside.stop(_stopped())
         with self._lock:
             self._stopping = True
             running = self._running
@@ -141,6 +146,7 @@ class Worker:
                 active = self._active()
             self.recovered.set()
             self.looked.set()
+            self._begin_aside(active)
             match next(filter(self._waits, active), None):
                 case Job() as job:
                     self._carry_out(job)
@@ -148,11 +154,18 @@ class Worker:
                     self._carry_out_task(task)
                 case None:
                     self._idle()
+        self._aside.join()
+
+    def _begin_aside(self, active: Sequence[Job | Task]) -> None:
+        waiting = (one for one in active if isinstance(one, Task) and one.owner is None and self._aside.takes(one))
+        if self._aside.free and (task := next(waiting, None)) is not None:
+            self._aside.begin(task, self._services)
 
     def _waits(self, one: Job | Task) -> bool:
         """A task that found the instance busy comes again after a while. What was begun by hand is gone on with."""
         if isinstance(one, Task):
-            return one.owner is None and time.monotonic() >= self._busy_until
+            waits = one.owner is None and not self._aside.takes(one)
+            return waits and time.monotonic() >= self._busy_until
         return one.owner is None and one.origin is Origin.QUEUE
 
     def _adopt(self) -> None:

@@ -1,4 +1,5 @@
-"""Raw chunks to sealed ones: digested and judged in the order of the stream, then compressed side by side.
+"""Raw chunks to sealed ones: digested and judged in the order of the stream, then compressed, and
+encrypted where there are recipients, side by side.
 
 A sealed chunk finds its place in memory or, when the store is slow, in the spool; without room in either, it waits.
 What it does not do: read the engine, or store anything.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from backup_agent.domain.manifest import Chunk, Compression
+from backup_agent.domain.recipient import Recipient
 from backup_agent.errors import EngineError, ErrorCode
 from backup_agent.stream.intake import RawChunk
 from backup_agent.stream.memory import Budget, Closed
@@ -91,12 +93,14 @@ class Sealing:
         *,
         locked: Callable[[], bool],
         awaited: Callable[[], bool],
+        recipients: tuple[Recipient, ...] = (),
     ) -> None:
         """`pace` has the levels of zstd. `locked` tells whether writers of the database wait for the engine, `awaited`
         whether the engine waits for us.
         """
         self._judge = judge
         self._algorithm = compression.algorithm
+        self._recipients = recipients
         self._pace = pace
         self._memory = memory
         self._spool = spool
@@ -141,7 +145,7 @@ class Sealing:
             if file is None:
                 return self._seal_into_memory(chunk, expected)
             try:
-                entry = seal_pieces(self._read(chunk), chunk.size, self._compression(), file.write)
+                entry = self._seal_pieces(chunk, file.write)
                 file.finish()
             except OSError as error:
                 file.remove()
@@ -151,15 +155,18 @@ class Sealing:
 
     def _seal_into_memory(self, chunk: RawChunk, expected: int) -> SealedChunk:
         data: bytes | bytearray
-        whole = chunk.whole()
+        whole = None if self._recipients else chunk.whole()
         if whole is not None:
             with whole:
                 data, entry = seal(whole, self._compression())
         else:
             data = bytearray()
-            entry = seal_pieces(self._read(chunk), chunk.size, self._compression(), data.extend)
+            entry = self._seal_pieces(chunk, data.extend)
         self._memory.release(expected - len(data))
         return self._sealed(chunk, entry, data)
+
+    def _seal_pieces(self, chunk: RawChunk, write: Callable[[bytes | memoryview], object]) -> Chunk:
+        return seal_pieces(self._read(chunk), chunk.size, self._compression(), self._recipients, write)
 
     def _sealed(self, chunk: RawChunk, entry: Chunk, held: bytes | bytearray | SpoolFile) -> SealedChunk:
         self._share = max(_MARGIN * entry.stored_size / entry.raw_size, _FORGET * self._share)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backup_agent.domain.manifest import Compression
+from backup_agent.domain.manifest import Compression, Encryption
+from backup_agent.domain.recipient import Recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,16 @@ class StreamSettings:
     """Whether the level of zstd may rise above that of `compression` while the store is slow."""
     nice: int = 10
     """CPU niceness of the threads that seal and store: they can wait, the server and the locked engine can't."""
+
+    recipients: tuple[Recipient, ...] = ()
+    """Whom chunks are encrypted for; without any, they are not encrypted."""
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """As the manifest tells of it."""
+        if not self.recipients:
+            return None
+        return Encryption(scheme="age", recipients=tuple(recipient.fingerprint for recipient in self.recipients))
 
     @property
     def raw_buffers(self) -> int:

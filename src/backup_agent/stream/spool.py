@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
 from backup_agent import directories
 from backup_agent.errors import ErrorCode, InstanceError
+
+if TYPE_CHECKING:
+    from backup_agent.stream.veil import Stretch, Veil
 
 log = structlog.get_logger(__name__)
 
@@ -102,14 +105,30 @@ def tidy(settings: SpoolSettings) -> None:
         raise _unusable(settings.directory, error) from error
 
 
+def _new_veil() -> Veil:
+    # Imported here because its library takes a twentieth of a second to load, which others need not pay for.
+    from backup_agent.stream.veil import Veil  # noqa: PLC0415
+
+    return Veil()
+
+
 class Spool:
     """The files of one backup. Entered: the directory is made afresh (0700); left: removed with all that is in it.
 
     Safe from any thread.
     """
 
-    def __init__(self, directory: Path, limits: SpoolBounds, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        limits: SpoolBounds,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        veiled: bool = False,
+    ) -> None:
+        """`veiled`: nothing on disk is legible, by a key that nobody has but this object."""
         self._directory = directory
+        self._veil = _new_veil() if veiled else None
         self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
@@ -135,9 +154,11 @@ class Spool:
             self._spare -= size
             self.peak = max(self.peak, self._claimed)
             self._made += 1
-            path = self._directory / f"{self._made:08d}"
+            number = self._made
+        path = self._directory / f"{number:08d}"
+        veil = self._veil
         try:
-            return SpoolFile(path, size, self._give_back)
+            return SpoolFile(path, size, self._give_back, None if veil is None else lambda: veil.over(number))
         except OSError as error:
             self._give_back(size)
             self.give_up(error)
@@ -185,16 +206,21 @@ class Spool:
 class SpoolFile:
     """One chunk on disk: written once, read any number of times, removed. For one thread at a time; raises OSError."""
 
-    def __init__(self, path: Path, claimed: int, give_back: Callable[[int], None]) -> None:
+    def __init__(
+        self, path: Path, claimed: int, give_back: Callable[[int], None], veil: Callable[[], Stretch] | None = None
+    ) -> None:
+        """`veil` begins one over the whole file."""
         self._path = path
+        self._veil = veil
+        self._writing = None if veil is None else veil()
         self._claimed = claimed
         self._give_back = give_back
         self.size = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Appends `piece`, whole or, when it raises, not at all."""
-        with memoryview(piece) as view:
+        """Appends `piece`, whole or, when it raises, not at all; then nothing more may be written."""
+        with memoryview(piece) if self._writing is None else self._writing.turn(piece) as view:
             done = 0
             while done < view.nbytes:
                 done += os.pwrite(self._descriptor, view[done:], self.size + done)
@@ -210,6 +236,7 @@ class SpoolFile:
     def pieces(self) -> Iterator[memoryview]:
         """The content, about a MiB at a time; each piece is good until the next one."""
         buffer = memoryview(bytearray(min(_PIECE, max(1, self.size))))
+        veil = None if self._veil is None else self._veil()
         with self._path.open("rb", buffering=0) as file:
             left = self.size
             while left > 0:
@@ -217,7 +244,7 @@ class SpoolFile:
                 if not got:
                     msg = f"{self._path} has been cut short"
                     raise OSError(msg)
-                yield buffer[:got]
+                yield buffer[:got] if veil is None else veil.turn(buffer[:got])
                 left -= got
 
     def remove(self) -> None:

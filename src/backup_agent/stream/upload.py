@@ -54,7 +54,7 @@ class Upload:
         `on_failure` is called at once, from any thread, when the stream is refused or a chunk can't be sealed or
         stored: it must make the source end and the store give up, or the others would learn of it late.
         """
-        suffix = chunk_suffix(settings.compression)
+        suffix = chunk_suffix(settings.compression, encrypted=bool(settings.recipients))
         self._settings = settings
         self._spool = spool
         self._locked = locked
@@ -122,6 +122,7 @@ class Upload:
             self._spool,
             locked=self._locked,
             awaited=lambda: self.doing is not None and self.doing[0] in {Activity.WAITING, Activity.ENDED},
+            recipients=self._settings.recipients,
         )
         self._intake = Intake(
             source,

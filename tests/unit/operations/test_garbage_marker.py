@@ -54,10 +54,10 @@ def test_what_ends_with_an_error_leaves_its_sign_to_the_clean_up(store: Store) -
 class Failing(StoreInFront):
     fails = False
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         if self.fails:
             raise StoreError(ErrorCode.STORE_FULL, "full", "Make room.")
-        super().put(key, body)
+        super().put(key, body, sha256=sha256, once=once)
 
     def delete(self, key: str) -> None:
         if self.fails:

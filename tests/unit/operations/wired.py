@@ -46,8 +46,8 @@ class StoreInFront:
     def prepare(self, container: str) -> None:
         self._store.prepare(container)
 
-    def put(self, key: str, body: bytes | bytearray) -> None:
-        self._store.put(key, body)
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        self._store.put(key, body, sha256=sha256, once=once)
 
     def get(self, key: str, *, limit: int) -> bytes:
         return self._store.get(key, limit=limit)

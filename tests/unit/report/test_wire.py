@@ -66,6 +66,7 @@ def test_its_data_is_the_backup_and_what_is_new() -> None:
         "lock": None,
         "error": None,
         "notice": None,
+        "verification": None,
     }
 
 

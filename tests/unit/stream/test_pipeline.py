@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyrage
 import pytest
 import zstandard
 
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Chunk, Compression, Manifest, Totals
+from backup_agent.domain.recipient import Recipient, parse
 from backup_agent.errors import ErrorCode, IntegrityError, StoreError
 from backup_agent.storage.interface import Store, StoredObject
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
+from backup_agent.stream.identity import Identity
 from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import Spool, SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
@@ -29,6 +32,9 @@ ZSTD = Compression(algorithm="zstd", level=1)
 SETTINGS = StreamSettings(chunk_size=64 * KIB, memory=5 * 64 * KIB, threads=2, transfers=4, compression=ZSTD)
 PLACE = BackupPlace("c", "44b277eb-39be-4921-be31-3d61b43651d7", "61f12fef-edb1-4561-8122-e7c00ef26a82")
 NOWHERE, NO_ROOM = Path("/nonexistent"), SpoolBounds(limit=0, reserve=0, floor=0)
+_KEY = pyrage.x25519.Identity.generate()
+RECIPIENT = parse(str(_KEY.to_public()))
+IDENTITY = Identity(RECIPIENT.fingerprint, _KEY)
 SIZES = [1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 640 * KIB, 777_777]
 
 
@@ -82,14 +88,18 @@ def manifest(uploaded: Uploaded, compression: Compression = ZSTD) -> Manifest:
 
 
 @pytest.mark.parametrize("compression", [ZSTD, Compression(algorithm="none", level=0)], ids=["zstd", "none"])
+@pytest.mark.parametrize("recipients", [(), (RECIPIENT,)], ids=["clear", "encrypted"])
 @pytest.mark.parametrize("size", SIZES)
-def test_what_was_uploaded_is_downloaded(store: LocalStore, size: int, compression: Compression) -> None:
+def test_what_was_uploaded_is_downloaded(
+    store: LocalStore, size: int, compression: Compression, recipients: tuple[Recipient, ...]
+) -> None:
     raw = noise(size)
-    settings = replace(SETTINGS, compression=compression)
+    settings = replace(SETTINGS, compression=compression, recipients=recipients)
 
     uploaded = upload(store, raw, settings)
 
-    assert b"".join(map(bytes, read_stream(store, PLACE, manifest(uploaded, compression), settings))) == raw
+    described = manifest(uploaded, compression).model_copy(update={"format": 2, "encryption": settings.encryption})
+    assert b"".join(map(bytes, read_stream(store, PLACE, described, settings, (IDENTITY,)))) == raw
     assert uploaded.totals.raw_sha256 == hashlib.sha256(raw).hexdigest()
     assert sum(stored.size for stored in store.list(PLACE.prefix)) == uploaded.totals.stored_size
 

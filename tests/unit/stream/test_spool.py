@@ -150,9 +150,10 @@ def test_a_disk_that_fills_from_elsewhere_is_noticed_within_a_second(
         assert spool.claim(10 * KIB, locked=True) is None
 
 
-def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("veiled", [False, True])
+def test_what_was_written_is_read_back(tmp_path: Path, *, veiled: bool) -> None:
     content = os.urandom(3 * 1024 * KIB + 7)
-    with Spool(tmp_path / "s", SpoolBounds(limit=GIB, reserve=0, floor=0)) as spool:
+    with Spool(tmp_path / "s", SpoolBounds(limit=GIB, reserve=0, floor=0), veiled=veiled) as spool:
         file = spool.claim(len(content), locked=False)
         assert file is not None
         file.write(content[:1000])
@@ -160,6 +161,32 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         file.finish()
         assert b"".join(map(bytes, file.pieces())) == content
         assert b"".join(map(bytes, file.pieces())) == content
+
+
+def test_under_a_veil_nothing_on_disk_is_legible_or_alike(tmp_path: Path) -> None:
+    content = b"Legible." * KIB
+    with Spool(tmp_path / "s", ROOMY, veiled=True) as spool:
+        for _ in range(2):
+            file = spool.claim(len(content), locked=True)
+            assert file is not None
+            file.write(content)
+            file.finish()
+        first, second = (path.read_bytes() for path in (tmp_path / "s").iterdir())
+    assert len(first) == len(second) == len(content)
+    assert b"Legible" not in first + second
+    blocks = [data[start : start + 16] for data in (first, second) for start in range(0, len(data), 16)]
+    assert len(set(blocks)) == len(blocks)
+
+
+def test_another_backup_cannot_read_what_lay_under_the_veil_of_one_before(tmp_path: Path) -> None:
+    written = []
+    for _ in range(2):
+        with Spool(tmp_path / "s", ROOMY, veiled=True) as spool:
+            file = spool.claim(KIB, locked=True)
+            assert file is not None
+            file.write(bytes(KIB))
+            written.append(next((tmp_path / "s").iterdir()).read_bytes())
+    assert written[0] != written[1]
 
 
 def test_a_disk_that_failed_is_used_no_more(tmp_path: Path) -> None:

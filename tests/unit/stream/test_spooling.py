@@ -105,9 +105,12 @@ def stored(store: Gated, uploaded: Uploaded) -> bytes:
     return b"".join(map(bytes, read_stream(store, PLACE, described, SETTINGS)))
 
 
+@pytest.mark.parametrize("veiled", [True, False])
 @pytest.mark.parametrize("locked", [True, False])
-def test_a_store_that_hangs_does_not_keep_the_engine_waiting(store: Gated, directory: Path, *, locked: bool) -> None:
-    with Spool(directory, ROOMY) as spool, running(store, spool, locked=locked) as (upload, result):
+def test_a_store_that_hangs_does_not_keep_the_engine_waiting(
+    store: Gated, directory: Path, *, locked: bool, veiled: bool
+) -> None:
+    with Spool(directory, ROOMY, veiled=veiled) as spool, running(store, spool, locked=locked) as (upload, result):
         until(lambda: upload.bytes_read == len(RAW))
         assert upload.bytes_stored == 0
         assert upload.held_up is None
