@@ -52,13 +52,15 @@ def _limit(text: str) -> int:
 
 
 def _place(marker: str) -> Place:
+    refusal = faults.bad_request("marker is not one that a list of this API has given.")
+    if len(marker) > _LONGEST_MARKER:
+        raise refusal
     try:
-        if len(marker) > _LONGEST_MARKER:
-            raise ValueError
-        raw = base64.b64decode(marker + "=" * (-len(marker) % 4), altchars=b"-_", validate=True)
-        found = _MARKER.fullmatch(raw.decode("ascii"))
-        if found is None or not is_uuid(found[2]):
-            raise ValueError
-        return Place(from_microseconds(int(found[1])), found[2])
+        raw = base64.b64decode(marker + "=" * (-len(marker) % 4), altchars=b"-_", validate=True).decode("ascii")
+        found = _MARKER.fullmatch(raw)
+        place = None if found is None else Place(from_microseconds(int(found[1])), found[2])
     except (ValueError, OverflowError) as error:
-        raise faults.bad_request("marker is not one that a list of this API has given.") from error
+        raise refusal from error
+    if place is None or not is_uuid(place.id):
+        raise refusal
+    return place

@@ -1,8 +1,8 @@
 """How often an account may ask, counted for all workers of a host together.
 
-The counts are in memory that the workers share, because they are forked from the process that made it. Each is one time:
-when the account's allowance will be whole again (the generic cell rate algorithm), so nothing has to be swept. A record
-lock guards each: it ends with a process that is killed.
+The counts are in memory that the workers share, because they are forked from the process that made it. Each is one
+time: when the account's allowance will be whole again (the generic cell rate algorithm), so nothing has to be swept. A
+record lock guards each: it ends with a process that is killed.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Token(Frozen):
 
 class _File(Frozen):
     version: Literal[1] = 1
-    tokens: Annotated[list[Token], Field(strict=False)] = []
+    tokens: Annotated[tuple[Token, ...], Field(strict=False)] = ()
 
 
 class TokenFile:
@@ -105,7 +105,7 @@ class TokenFile:
         """At once, with the owner that the file or its directory has: root adds what the API's user is to read."""
         owner = self._path.stat() if self._path.exists() else self._path.parent.stat()
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        content = _File(tokens=list(tokens)).model_dump_json(indent=2)
+        content = _File(tokens=tuple(tokens)).model_dump_json(indent=2)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(content + "\n")

@@ -6,6 +6,7 @@ import signal
 
 import typer
 
+from backup_agent.cli.api import api
 from backup_agent.cli.config_check import config_check
 from backup_agent.cli.list import list_backups
 from backup_agent.cli.restore import restore
@@ -50,6 +51,7 @@ app.command("show")(show)
 app.command("restore")(restore)
 config.command("check")(config_check)
 app.add_typer(config, name="config")
+app.add_typer(api, name="api")
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,10 @@ class Database:
     def __init__(self, url: str, *, password: str | None = None, pool_size: int = 10) -> None:
         """Connects to nothing yet. Raises ConfigError (`config_invalid`) for a URL that can't be used."""
         self._engine = _engine(parse_url(url, password), pool_size)
+        # SQLite has one writer at a time; the others would look every now and then, and some would never find it free.
+        self._one_by_one: AbstractContextManager[object] = (
+            threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
+        )
 
     @property
     def engine(self) -> Engine:
@@ -58,7 +63,7 @@ class Database:
         """
         for left in range(_TRIES, 0, -1):
             try:
-                with translated(), self._engine.connect() as connection:
+                with self._one_by_one, translated(), self._engine.connect() as connection:
                     connection = connection.execution_options(**{_WRITING: True})  # noqa: PLW2901 - the same one
                     with connection.begin():
                         return work(connection)

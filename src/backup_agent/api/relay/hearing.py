@@ -83,7 +83,7 @@ class BackupTold(_Told):
     status: Annotated[State, Field(strict=False)]
     created: Time
     size: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    location: Annotated[str, Field(alias="locationRef", max_length=2048, pattern=r"^[^\x00]*$")] | None = None
+    location: Annotated[str | None, Field(alias="locationRef", max_length=2048, pattern=r"^[^\x00]*$")] = None
     checksum: Text | None = None
     datastore: Datastore | None = None
     sequence: Annotated[int, Field(ge=1, lt=1 << 31)]
