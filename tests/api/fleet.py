@@ -129,6 +129,23 @@ class Agent:
                     return found
                 found.append(json.loads(body))
 
+    def await_queue(self) -> None:
+        """Returns when there is one: the API makes it for the first command."""
+
+        def there() -> bool:
+            try:
+                self.depth()
+            except pika.exceptions.ChannelClosedByBroker:
+                return False
+            return True
+
+        until(there, f"the queue of {self.instance_id}")
+
+    def depth(self) -> int:
+        """Commands that wait in its queue."""
+        with self._channel() as channel:
+            return self._broker.depth(channel, command_queue(self.instance_id))
+
     def await_commands(self, count: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
 

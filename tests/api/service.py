@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,12 +109,16 @@ class Api:
             raise
         return self
 
-    def launch(self) -> Self:
-        """Returns when it answers."""
+    def launch(self, *, prefix: Sequence[str] = ()) -> Self:
+        """Returns when it answers. `prefix` starts the program another way: its arguments follow."""
         already = len(self.lines("the API is ready"))
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backup_agent", "api", "run", "--config", str(self.config_file)],
+                [
+                    sys.executable,
+                    *(prefix or ("-m", "backup_agent")),
+                    *("api", "run", "--config", str(self.config_file)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -162,7 +166,7 @@ class Api:
         others = [] if self.ended else self.processes()
         self.process.kill()
         self.process.wait()
-        until(lambda: not any(_lives(pid) for pid in others), "the end of the API's processes")
+        until(lambda: not any(lives(pid) for pid in others), "the end of the API's processes")
 
     def stop(self) -> int:
         """SIGTERM, and waits; the exit status."""
@@ -213,7 +217,7 @@ class User:
         return self.backup(backup_id)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

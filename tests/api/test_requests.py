@@ -154,7 +154,7 @@ def test_without_a_valid_token_nothing_below_an_account_is_told(api: Api, token:
 
 def test_another_account_in_the_path_is_forbidden(api: Api, user: User) -> None:
     headers = {"X-Auth-Token": user.token}
-    for account in ("4321", "1234x", "%31234", "..", "*", "1234%00"):
+    for account in ("4321", "1234x", "%34321", "..", "*", "1234%00"):
         answer = httpx.get(f"{api.url}/v1.0/{account}/backups", headers=headers)
         assert fault(answer) in ((403, "forbidden"), (404, "itemNotFound"))
 

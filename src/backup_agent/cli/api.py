@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from backup_agent.api.tokens import Token
 
 _DEFAULT = Path("/etc/backup-agent/backup-api.toml")
+_NEEDED = ("alembic", "fastapi", "sqlalchemy", "uvicorn")
 _COUNTS = "PROMETHEUS_MULTIPROC_DIR"
 
 api = typer.Typer(no_args_is_help=True, help="The control plane (extra [api]).", rich_markup_mode=None)
@@ -174,16 +176,13 @@ def database_upgrade(config: ConfigOption = _DEFAULT, json: JsonOption = False) 
 @contextmanager
 def _configured(file: Path, *, json: bool) -> Iterator[ApiConfig]:
     with reported(json=json) as use_level:
-        try:
-            import alembic  # noqa: F401, PLC0415 - whether the extra is there
-            import fastapi  # noqa: F401, PLC0415 - the same
-            import uvicorn  # noqa: F401, PLC0415 - the same
-        except ImportError as error:
+        missing = [name for name in _NEEDED if find_spec(name) is None]
+        if missing:
             raise ConfigError(
                 ErrorCode.EXTRA_MISSING,
-                "the control plane is not installed",
+                f"the control plane is not installed: {', '.join(missing)} can't be imported",
                 "Install its extra: pip install 'backup-agent[api]'.",
-            ) from error
+            )
         from backup_agent.api.settings import load  # noqa: PLC0415 - an extra
 
         settings = load(file)
