@@ -122,38 +122,30 @@ class Agent:
     def commands(self) -> list[dict[str, Any]]:
         """Takes those that wait in its queue."""
         found: list[dict[str, Any]] = []
-        with self._channel() as channel:
-            while True:
-                _, _, body = channel.basic_get(command_queue(self.instance_id), auto_ack=True)
-                if body is None:
-                    return found
-                found.append(json.loads(body))
+        try:
+            with self._channel() as channel:
+                while (body := channel.basic_get(command_queue(self.instance_id), auto_ack=True)[2]) is not None:
+                    found.append(json.loads(body))
+        except pika.exceptions.ConnectionClosedByBroker as error:
+            if "noproc" not in error.reply_text:  # RabbitMQ 3.10: the queue has no leader yet
+                raise
+        return found
 
-    def await_queue(self) -> None:
-        """Returns when there is one: the API makes it for the first command."""
-
-        def there() -> bool:
-            try:
-                self.depth()
-            except pika.exceptions.ChannelClosedByBroker:
-                return False
-            return True
-
-        until(there, f"the queue of {self.instance_id}")
-
-    def depth(self) -> int:
-        """Commands that wait in its queue."""
-        with self._channel() as channel:
-            return self._broker.depth(channel, command_queue(self.instance_id))
+    def has_queue(self) -> bool:
+        """The API makes it for the first command."""
+        try:
+            with self._channel() as channel:
+                channel.queue_declare(command_queue(self.instance_id), passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        return True
 
     def await_commands(self, count: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
 
         def enough() -> bool:
-            try:
+            if self.has_queue():
                 found.extend(self.commands())
-            except pika.exceptions.ChannelClosedByBroker:
-                return False  # the queue is not there yet
             return len(found) >= count
 
         until(enough, f"{count} commands to {self.instance_id}")
@@ -166,8 +158,12 @@ class Agent:
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
-        with self._broker.connect() as connection:
+        connection = self._broker.connect()
+        try:
             yield connection.channel()
+        finally:
+            if connection.is_open:
+                connection.close()
 
 
 def waiting_events(broker: PrivateRabbitMQ) -> int:
