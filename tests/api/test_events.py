@@ -135,7 +135,7 @@ def test_an_event_with_values_that_can_not_be_stored_is_a_dead_letter(
 ) -> None:
     agent.tell("completed", {"id": new_id(), "name": "x" * 65}, "COMPLETED")
     agent.tell("completed", {"id": new_id(), "name": "a\0b"}, "COMPLETED")
-    agent.tell("completed", {"id": new_id()}, "COMPLETED", sequence=1 << 40)
+    agent.tell("completed", {"id": new_id()}, "COMPLETED", sequence=1 << 60)
     agent.tell("completed", {"id": new_id()}, "NOWHERE")
     with broker.connect() as connection:
         channel = connection.channel()
@@ -244,11 +244,50 @@ def test_an_agent_that_has_forgotten_a_backup_counts_from_one_when_it_deletes_it
 
 def test_a_verified_backup_says_when(user: User, agent: Agent, backup: dict[str, Any]) -> None:
     agent.completed(backup)
-    agent.tell("verified", backup, "COMPLETED", percent=100)
-    until(lambda: (user.backup(backup["id"]) or {})["verified_at"], "when it was verified")
+    passed = {"result": "passed"}
+    agent.tell("verified", backup, "COMPLETED", verified_at="2026-11-25T12:00:00", verification=passed)
+    until(lambda: (user.backup(backup["id"]) or {})["verified_at"] == "2026-11-25T12:00:00", "when it was verified")
+    away = {"code": "store_unreachable", "message": "the store is away", "hint": "Wait.", "status": None}
+    agent.tell("verified", backup, "COMPLETED", error=away)  # which says nothing of the backup
+    all_heard(user, agent)
     shown = user.backup(backup["id"])
     assert shown is not None
-    assert (shown["status"], len(shown["verified_at"])) == ("COMPLETED", len("2026-01-01T00:00:00"))
+    assert (shown["verified_at"], shown["error"]) == ("2026-11-25T12:00:00", None)
+
+
+def test_a_backup_that_can_not_be_relied_on_says_so_and_stays_completed(
+    user: User, agent: Agent, backup: dict[str, Any]
+) -> None:
+    agent.completed(backup)
+    error = {"code": "verification_failed", "message": "a chunk is damaged", "hint": "Take a new one.", "status": None}
+    agent.tell("verified", backup, "COMPLETED", error=error, verification={"result": "failed"})
+    until(lambda: (user.backup(backup["id"]) or {})["error"], "what is wrong with it")
+    shown = user.backup(backup["id"])
+    assert shown is not None
+    assert (shown["status"], shown["verified_at"], shown["progress"]) == ("COMPLETED", None, 100)
+    assert shown["error"]["code"] == "verification_failed"
+
+
+def test_a_deletion_that_was_refused_leaves_a_backup_that_can_be_continued(
+    user: User, agent: Agent, backup: dict[str, Any]
+) -> None:
+    agent.completed(backup)
+    user.await_status(backup["id"], "COMPLETED")
+    user.http.delete(f"/backups/{backup['id']}")
+    error = {"code": "backup_pinned", "message": "it is pinned", "hint": "Unpin it.", "status": 422}
+    agent.tell("delete_failed", backup, "DELETE_FAILED", error=error)
+    user.await_status(backup["id"], "DELETE_FAILED")
+    assert user.created(agent.instance_id, incremental=1)["parent_id"] == backup["id"]
+
+
+def test_a_deletion_of_what_is_not_there_has_succeeded(user: User, agent: Agent, backup: dict[str, Any]) -> None:
+    agent.fail(backup)
+    user.await_status(backup["id"], "FAILED")
+    user.http.delete(f"/backups/{backup['id']}")
+    error = {"code": "backup_not_found", "message": "no such backup", "hint": "List them.", "status": 404}
+    forgotten = {"id": backup["id"], "name": None, "created": None}
+    agent.tell("delete_failed", forgotten, "DELETE_FAILED", error=error, sequence=1_764_000_000)
+    user.await_status(backup["id"], None)
 
 
 def test_heartbeats_tell_which_database_it_is(api: Api, user: User, broker: PrivateRabbitMQ) -> None:

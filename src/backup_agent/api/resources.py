@@ -25,7 +25,7 @@ def of_backup(backup: Backup) -> dict[str, Any]:
         "created": _time(backup.created),
         "updated": _time(backup.updated),
         "size": backup.size,
-        "status": (backup.former_status or backup.status).value,
+        "status": _status(backup).value,
         "locationRef": backup.location,
         "checksum": backup.checksum,
         "progress": backup.progress,
@@ -60,6 +60,10 @@ def of_instance(instance: Instance, busy: Collection[str]) -> dict[str, Any]:
         "flavor": {"id": "-", "links": []},
         "links": [],
     }
+
+
+def _status(backup: Backup) -> State:
+    return backup.former_status if backup.status is State.DELETING and backup.former_status else backup.status
 
 
 def _error(backup: Backup) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from backup_agent.api import commands, faults
@@ -89,7 +89,7 @@ def _parent(connection: Connection, order: Order, instance: Instance) -> str | N
         raise faults.not_found(order.parent_id)
     if parent.instance_id != instance.id:
         raise faults.bad_request(f"The parent {parent.id} is a backup of another instance.")
-    if parent.status is not State.COMPLETED:
+    if not parent.restorable:
         raise faults.bad_request(f"The parent {parent.id} is not COMPLETED, it is {parent.status}.")
     return parent.id
 
@@ -97,7 +97,13 @@ def _parent(connection: Connection, order: Order, instance: Instance) -> str | N
 def _newest(connection: Connection, instance: Instance) -> str:
     query = (
         select(backups.c.id)
-        .where(backups.c.instance_id == instance.id, backups.c.status == State.COMPLETED)
+        .where(backups.c.instance_id == instance.id)
+        .where(
+            or_(
+                backups.c.status == State.COMPLETED,
+                and_(backups.c.status == State.DELETE_FAILED, backups.c.former_status == State.COMPLETED),
+            )
+        )
         .order_by(backups.c.created.desc(), backups.c.id.desc())
         .limit(1)
     )

@@ -70,7 +70,7 @@ def _begin(connection: Connection, backup: Backup, now: datetime) -> None:
             .where(backups.c.id == backup.id)
             .values(
                 status=State.DELETING,
-                former_status=backup.status,
+                former_status=State.COMPLETED if backup.restorable else backup.status,
                 updated=now,
                 heard=now,
                 error_code=None,

@@ -121,7 +121,7 @@ backups = Table(
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
     Column("heard", Moment, nullable=False),
-    Column("sequence", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
     Column("told", Moment),
     Column("phase", String(16)),
     Column("progress", Integer, nullable=False),
@@ -144,8 +144,9 @@ backups = Table(
     **_OPTIONS,
 )
 """`active_instance` is the instance's id while the backup is NEW or BUILDING, and else null: its unique index lets an
-instance have one such backup. `former_status` is what DELETING shows as. `sequence` and `told` are the last event's
-number and time, `heard` is when anything was heard of the backup. Deleted backups are not here.
+instance have one such backup. `former_status` is what DELETING shows as, and what a refused deletion has left.
+`sequence` and `told` are the last event's number and time, `heard` is when anything was heard of the backup. Deleted
+backups are not here.
 """
 
 tombstones = Table(

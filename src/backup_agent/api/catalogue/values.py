@@ -66,6 +66,11 @@ class Backup:
     error_hint: str | None
     verified: datetime | None
 
+    @property
+    def restorable(self) -> bool:
+        """A deletion that was refused has left all of it."""
+        return State.COMPLETED in (self.status, self.former_status if self.status is State.DELETE_FAILED else None)
+
 
 COLUMNS = tuple(field.name for field in fields(Backup))
 

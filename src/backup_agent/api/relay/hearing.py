@@ -21,6 +21,7 @@ HEARTBEAT = "agent.heartbeat"
 VERIFIED = "backup.verified"
 RESTORED = "backup.restored"
 REJECTED = "backup.rejected"
+DELETE_FAILED = "backup.delete_failed"
 ABOUT_BACKUPS = frozenset(
     f"backup.{what}"
     for what in (
@@ -64,6 +65,8 @@ class Trouble(_Told):
     code: Version
     message: Words
     hint: Words
+    status: int | None = None
+    """As HTTP has it: it was refused, and nothing was begun."""
 
 
 class Datastore(_Told):
@@ -77,19 +80,23 @@ class BackupTold(_Told):
 
     id: BackupId
     instance_id: InstanceId
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")] | None
+    """None when the agent has forgotten all of it but its id."""
     description: Annotated[str, Field(max_length=512, pattern=r"^[^\x00]*$")] | None = None
     parent_id: BackupId | None = None
     status: Annotated[State, Field(strict=False)]
-    created: Time
+    created: Time | None
     size: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     location: Annotated[str | None, Field(alias="locationRef", max_length=2048, pattern=r"^[^\x00]*$")] = None
     checksum: Text | None = None
     datastore: Datastore | None = None
-    sequence: Annotated[int, Field(ge=1, lt=1 << 31)]
+    sequence: Annotated[int, Field(ge=1, lt=1 << 53)]
     phase: Annotated[str, Field(max_length=16)] | None = None
     percent: Annotated[int, Field(ge=0, le=100)] = 0
     error: Trouble | None = None
+    verified_at: Time | None = None
+    verification: dict[str, Any] | None = None
+    """What a verification found; None also when it could not be carried out."""
 
 
 class AgentTold(_Told):

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from backup_agent.api.catalogue.values import ACTIVE, Backup
-from backup_agent.api.relay.hearing import RESTORED, VERIFIED, BackupTold, Heard
+from backup_agent.api.relay.hearing import DELETE_FAILED, RESTORED, VERIFIED, BackupTold, Heard
 from backup_agent.domain.state import TRANSITIONS, State
 from backup_agent.errors import ErrorCode
 
@@ -42,18 +42,34 @@ def changes(backup: Backup, heard: Heard, told: BackupTold, now: datetime) -> di
     """The columns that get other values. For an event that applies and does not end in DELETED."""
     changed: dict[str, Any] = {"sequence": told.sequence, "told": heard.time, "heard": now}
     if heard.type in (VERIFIED, RESTORED):
-        if heard.type == VERIFIED and told.error is None:
-            changed["verified"] = heard.time
-        return changed
+        return changed | (_verification(told) if told.verification is not None else {})
     status = told.status
     keeps = backup.status is State.DELETING and status not in (State.DELETED, State.DELETE_FAILED)
     changed["updated"] = max(backup.updated, min(heard.time, now))
     if not keeps:
-        former = (backup.former_status or backup.status) if status is State.DELETING else None
-        changed |= {"status": status, "former_status": former, **error_columns(told)}
+        changed |= {"status": status, "former_status": _former(backup, told), **error_columns(told)}
     if status in ACTIVE or status is State.COMPLETED:
         changed |= _content(told)
     return changed
+
+
+def is_gone(heard: Heard, told: BackupTold) -> bool:
+    """Also when it could not be deleted, because there is nothing."""
+    nothing = told.error is not None and told.error.code == ErrorCode.BACKUP_NOT_FOUND
+    return told.status is State.DELETED or (heard.type == DELETE_FAILED and nothing)
+
+
+def _former(backup: Backup, told: BackupTold) -> State | None:
+    """What a deletion began with: while it is under way, and when it was refused."""
+    refused = told.status is State.DELETE_FAILED and told.error is not None and told.error.status is not None
+    if told.status is State.DELETING or refused:
+        return backup.former_status or backup.status
+    return None
+
+
+def _verification(told: BackupTold) -> dict[str, Any]:
+    """A backup that can't be relied on says so, and stays what it is."""
+    return {"verified": told.verified_at, **error_columns(told)}
 
 
 def _content(told: BackupTold) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from backup_agent.api.catalogue.deleting import bury
 from backup_agent.api.catalogue.tables import backups, instances, tombstones
 from backup_agent.api.catalogue.values import ACTIVE, COLUMNS, Backup, backup_of
 from backup_agent.api.relay.hearing import REJECTED, RESTORED, VERIFIED, AgentTold, BackupTold, Heard
-from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, judge
+from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, is_gone, judge
 from backup_agent.domain.state import State
 from backup_agent.errors import ErrorCode
 
@@ -101,7 +101,7 @@ def _apply(batch: _Batch, heard: Heard, told: BackupTold) -> None:
         return
     verdict = judge(backup, heard, told)
     match verdict:
-        case Verdict.APPLIES if told.status is State.DELETED:
+        case Verdict.APPLIES if is_gone(heard, told):
             del batch.known[told.id]
             batch.buried[told.id] = told.instance_id
             batch.outcome.applied += 1
@@ -135,18 +135,18 @@ def _of_unknown(batch: _Batch, heard: Heard, told: BackupTold) -> None:
     if account_id is None:
         batch.outcome.unregistered += 1
         return
-    if told.status not in (*ACTIVE, State.COMPLETED, State.FAILED) or heard.type in (VERIFIED, RESTORED):
+    made = told.status in (*ACTIVE, State.COMPLETED, State.FAILED) and heard.type not in (VERIFIED, RESTORED)
+    if not made or told.name is None or told.created is None:
         batch.outcome.stale += 1
         return
     if heard.type == REJECTED and told.error is not None and told.error.code == ErrorCode.INSTANCE_BUSY:
         batch.outcome.stale += 1  # the one that keeps it busy is there to be seen
         return
-    batch.known[told.id] = _new(heard, told, account_id, batch.now)
+    batch.known[told.id] = _new(heard, told, account_id, min(told.created, batch.now), batch.now)
     batch.outcome.applied += 1
 
 
-def _new(heard: Heard, told: BackupTold, account_id: str, now: datetime) -> Backup:
-    created = min(told.created, now)
+def _new(heard: Heard, told: BackupTold, account_id: str, created: datetime, now: datetime) -> Backup:
     return Backup(
         **{column: None for column in COLUMNS if column in _OPTIONAL},  # type: ignore[arg-type]
         **{

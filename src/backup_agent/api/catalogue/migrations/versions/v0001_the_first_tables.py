@@ -104,7 +104,7 @@ def _backups() -> None:
         _moment("created"),
         _moment("updated"),
         _moment("heard"),
-        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=False),
         _moment("told", nullable=True),
         sa.Column("phase", sa.String(16)),
         sa.Column("progress", sa.Integer(), nullable=False),
