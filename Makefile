@@ -10,9 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs bench lock install uninstall setup packages clean
+.PHONY: help demo test check docs bench lock install uninstall install-api uninstall-api setup packages clean
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
 
 demo: packages $(READY)  ## back up, destroy and restore a private MariaDB; shows every table before and after
 	$(BIN)/python -m demo
@@ -56,7 +56,8 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 LIBEXEC := $(DESTDIR)$(PREFIX)/libexec
-UNITS := $(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer))
+API_UNIT := backup-api.service
+UNITS := $(filter-out $(API_UNIT),$(notdir $(wildcard systemd/*.service systemd/*.path systemd/*.timer)))
 HARDENED := backup-agent backup-agent@ backup-agent-full backup-agent-incremental backup-agent-expire backup-agent-verify
 
 install:  ## systemd units and an example configuration; the program itself: see the README
@@ -87,6 +88,19 @@ uninstall:  ## what install put there; configuration, journal, spool and user st
 	  rm -f "$(DESTDIR)$(UNITDIR)/$$unit.service.d/10-hardening.conf"; \
 	  [ ! -d "$(DESTDIR)$(UNITDIR)/$$unit.service.d" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(UNITDIR)/$$unit.service.d"; \
 	done
+	[ -n '$(DESTDIR)' ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+
+install-api:  ## the unit and an example configuration of the control plane, on the host that is to serve it
+	install -d '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,backup-agent}
+	install -m644 systemd/$(API_UNIT) '$(DESTDIR)$(UNITDIR)/'
+	install -m644 systemd/backup-api.sysusers '$(DESTDIR)$(SYSCONFDIR)/sysusers.d/backup-api.conf'
+	if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then systemd-sysusers backup-api.conf && systemctl daemon-reload; fi
+	[ -e '$(DESTDIR)$(SYSCONFDIR)/backup-agent/backup-api.toml' ] || \
+	  install -m640 $(if $(DESTDIR),,-g backup-api) config/backup-api.toml '$(DESTDIR)$(SYSCONFDIR)/backup-agent/'
+
+uninstall-api:  ## what install-api put there; configuration, database and user stay
+	[ -n '$(DESTDIR)' ] || [ ! -d /run/systemd/system ] || systemctl disable --now $(API_UNIT)
+	rm -f '$(DESTDIR)$(UNITDIR)/$(API_UNIT)' '$(DESTDIR)$(SYSCONFDIR)/sysusers.d/backup-api.conf'
 	[ -n '$(DESTDIR)' ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 setup: packages $(READY)

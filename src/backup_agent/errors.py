@@ -17,6 +17,7 @@ The tree is shallow, and its classes say what the caller does with an error::
      +-- VerificationError    a backup was verified, and can't be relied on
      +-- JournalError         the agent's own memory can't be read or written
      +-- BrokerError          the message broker refused for good, or for now
+     +-- CatalogueError       the control plane's database can't be used
      +-- InterruptedByOperator   a signal or a cancel ended the work
 
 Foreign exceptions (OSError, botocore, PyMySQL) are translated at the edge that meets them, with `raise ... from`.
@@ -137,6 +138,14 @@ class ErrorCode(StrEnum):
     BROKER_DENIED = "broker_denied", "The broker refused the user, the certificate or the operation."
     BROKER_TOPOLOGY = "broker_topology", "The broker's exchanges or queues are missing, or are not as they must be."
     BROKER_FAILED = "broker_failed", "The broker did not confirm a message."
+
+    CATALOGUE_UNUSABLE = "catalogue_unusable", "The control plane's database can't be reached, read or written."
+    CATALOGUE_OUTDATED = "catalogue_outdated", "The control plane's database must be upgraded first."
+    CATALOGUE_NEWER = "catalogue_newer", "The control plane's database was made by a newer version of this program."
+    INSTANCE_UNKNOWN = "instance_unknown", "No instance of this id is registered with the control plane."
+    TOKEN_UNKNOWN = "token_unknown", "There is no token of this id."
+    EXTRA_MISSING = "extra_missing", "A part of this program is not installed."
+    AGENT_LOST = "agent_lost", "Nothing was heard of the backup for too long. When its agent comes back, that counts."
 
     METRICS_UNUSABLE = "metrics_unusable", "The file of the metrics can't be written, or their port can't be had."
 
@@ -264,6 +273,12 @@ class VerificationError(BackupAgentError):
     """The backup can't be relied on: its bytes are not as stored, no server starts on it, or tables are broken."""
 
     exit_status = 14
+
+
+class CatalogueError(BackupAgentError):
+    """The control plane's database can't be reached or used."""
+
+    exit_status = 20
 
 
 class InterruptedByOperator(BackupAgentError):  # noqa: N818 - it is not a fault of anything

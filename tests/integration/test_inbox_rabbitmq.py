@@ -15,10 +15,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.spec import BasicProperties
 from structlog.testing import capture_logs
 
+from backup_agent.broker.dead_letter import KEPT_BYTES
 from backup_agent.broker.topology import COMMANDS, DEAD_LETTER, DELIVERY_LIMIT, command_queue
 from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.inbox.interface import Refused
-from backup_agent.inbox.rabbitmq import KEPT_BYTES, RabbitInbox
+from backup_agent.inbox.rabbitmq import RabbitInbox
 from tests.faults.waiting import until
 from tests.integration.brokered import Commands, at_work, dead_letter, in_thread, next_message, send, words
 from tests.servers.rabbitmq import PrivateRabbitMQ

@@ -6,6 +6,7 @@ import signal
 
 import typer
 
+from backup_agent.cli.api import api
 from backup_agent.cli.config_check import config_check
 from backup_agent.cli.delete import delete
 from backup_agent.cli.expire import expire
@@ -66,6 +67,7 @@ config.command("check")(config_check)
 app.add_typer(config, name="config")
 keys.command("generate")(generate_keys)
 app.add_typer(keys, name="keys")
+app.add_typer(api, name="api")
 
 
 def main() -> None:

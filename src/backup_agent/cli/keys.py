@@ -9,7 +9,7 @@ import typer
 
 from backup_agent.cli.options import JsonOption
 from backup_agent.cli.output import print_fields, print_json
-from backup_agent.cli.session import reporting
+from backup_agent.cli.session import reported
 
 
 def generate_keys(
@@ -28,7 +28,7 @@ def generate_keys(
       backup-agent keys generate
       backup-agent keys generate --out ./signing.key --json | jq -r .keys.verify_key
     """
-    with reporting(json=json):
+    with reported(json=json):
         from backup_agent.operations.signatures import generate  # noqa: PLC0415 - with a library others need not load
 
         key = generate(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,20 +61,22 @@ def session(config_file: Path, *, json: bool) -> Iterator[Session]:
 
 @contextmanager
 def configured(config_file: Path, *, json: bool) -> Iterator[Configured]:
-    """Ends the process with the exit status of what was raised, after saying it on standard error."""
-    with reporting(json=json) as terminal:
+    """`reported`, with the agent's configuration."""
+    with reported(json=json) as use_level:
         config = load(config_file)
-        logs.configure(config.log.level, readable=terminal)
-        yield Configured(config, json, terminal)
+        use_level(config.log.level)
+        yield Configured(config, json, sys.stderr.isatty() and not json)
 
 
 @contextmanager
-def reporting(*, json: bool) -> Iterator[bool]:
-    """The same without a configuration; whether a person reads standard error."""
+def reported(*, json: bool) -> Iterator[Callable[[str], None]]:
+    """Ends the process with the exit status of what was raised, after saying it on standard error. Yields what sets
+    the level of the log.
+    """
     terminal = sys.stderr.isatty() and not json
     logs.configure("info", readable=terminal)
     try:
-        yield terminal
+        yield lambda level: logs.configure(level, readable=terminal)
     except BackupAgentError as error:
         say(error, terminal=terminal)
         raise typer.Exit(error.exit_status) from error

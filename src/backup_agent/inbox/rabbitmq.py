@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,19 +16,17 @@ from pika.spec import Basic, BasicProperties
 
 from backup_agent.broker import failures
 from backup_agent.broker.backoff import Backoff
-from backup_agent.broker.confirms import Answer, Message
+from backup_agent.broker.confirms import Answer
+from backup_agent.broker.dead_letter import REASON_LIMIT, dead_letter
 from backup_agent.broker.link import Link
 from backup_agent.broker.session import Session
 from backup_agent.broker.settings import BrokerSettings
-from backup_agent.broker.topology import DEAD_LETTER, command_queue, for_commands
+from backup_agent.broker.topology import command_queue, for_commands
 from backup_agent.errors import BackupAgentError, ErrorCode
 from backup_agent.inbox.interface import Accept, Refused
 
 log = structlog.get_logger(__name__)
 
-KEPT_BYTES = 1 << 20
-"""Of a dead letter's body; the rest is cut off."""
-_REASON_LIMIT = 2000
 _HOLD_S = 1500.0
 """How long a command that can't be taken over is kept before it is given back: each giving back counts against the
 queue's delivery limit (20), while one not acknowledged for 30 minutes closes the channel."""
@@ -144,7 +141,7 @@ class RabbitInbox:
         log.warning(
             "a message was refused and goes to the dead letters",
             code=refused.code.value,
-            reason=refused.reason[:_REASON_LIMIT],
+            reason=refused.reason[:REASON_LIMIT],
             bytes=size,
         )
 
@@ -158,26 +155,10 @@ class RabbitInbox:
                 log.warning("the broker did not take a dead letter", answer=answer.name.lower())
                 session.channel.basic_reject(delivery.tag, requeue=False)
 
-        session.confirms.publish(self._dead_letter(delivery, refused), answered)
-
-    def _dead_letter(self, delivery: _Delivery, refused: Refused) -> Message:
-        size = len(delivery.body)
-        return Message(
-            exchange=DEAD_LETTER,
-            routing_key=self._queue,
-            id=str(uuid.uuid4()),
-            body=delivery.body[:KEPT_BYTES],
-            content_type=_text(delivery.properties.content_type),
-            headers={
-                "x-code": refused.code.value,
-                "x-reason": refused.reason[:_REASON_LIMIT],
-                "x-queue": self._queue,
-                "x-time": f"{self._now():%Y-%m-%dT%H:%M:%SZ}",
-                "x-size": size,
-                "x-truncated": size > KEPT_BYTES,
-                "x-message-id": _text(delivery.properties.message_id) or "",
-            },
+        letter = dead_letter(
+            self._queue, refused.code, refused.reason, delivery.properties, delivery.body, now=self._now()
         )
+        session.confirms.publish(letter, answered)
 
 
 class _Delivery:
@@ -190,8 +171,3 @@ class _Delivery:
         self.properties = properties
         self.body = body
         self.hold_until = hold_until
-
-
-def _text(value: object) -> str | None:
-    """What a sender wrote into a property; pika hands over bytes where that is not UTF-8."""
-    return value if isinstance(value, str) else None

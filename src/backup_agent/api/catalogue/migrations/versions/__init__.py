@@ -1,0 +1,1 @@
+"""One file per version, in order. A published one is never changed."""

@@ -1,0 +1,260 @@
+"""Takes a batch of events over: into the catalogue in one transaction, after which they may be acknowledged.
+
+Rows are read once, changed in memory event by event, and written once, however many events of a backup there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import structlog
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+
+from backup_agent.api import commands
+from backup_agent.api.catalogue import outbox
+from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.deleting import bury
+from backup_agent.api.catalogue.tables import backups, instances, tombstones
+from backup_agent.api.catalogue.values import ACTIVE, COLUMNS, Backup, backup_of
+from backup_agent.api.relay.hearing import REJECTED, RESTORED, VERIFIED, AgentTold, BackupTold, Heard
+from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, is_gone, judge
+from backup_agent.domain.state import State
+from backup_agent.errors import ErrorCode
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How many events came to what."""
+
+    applied: int = 0
+    stale: int = 0
+    refused: int = 0
+    """Of another instance, or what no backup can become."""
+    unregistered: int = 0
+    """Of an instance that nobody has registered, or of one that was removed."""
+    heartbeats: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """`known` are the rows as they are and become; `before` as they were found."""
+
+    now: datetime
+    before: dict[str, Backup]
+    known: dict[str, Backup]
+    accounts: dict[str, str]
+    """Of registered instances."""
+    buried: dict[str, str]
+    """Deleted backups among them, and their instances."""
+    unwanted: dict[str, str] = field(default_factory=dict)
+    """Deleted backups that an agent has nevertheless: to be deleted there."""
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+def take(database: Database, events: Sequence[Heard], now: datetime) -> Outcome:
+    """Taken twice, it changes nothing the second time. Raises CatalogueError."""
+    told = [(heard, heard.data) for heard in events if isinstance(heard.data, BackupTold)]
+    beats = {heard.data.instance_id: heard.data for heard in events if isinstance(heard.data, AgentTold)}
+
+    def work(connection: Connection) -> Outcome:
+        batch = _read(connection, [data for _, data in told], now)
+        for heard, data in told:
+            _apply(batch, heard, data)
+        _write(connection, batch)
+        batch.outcome.heartbeats = len(events) - len(told)
+        _hear_agents(connection, beats, {data.instance_id for _, data in told} & batch.accounts.keys(), now)
+        return batch.outcome
+
+    return database.write(work, again_if_not_unique=True)
+
+
+def _read(connection: Connection, told: Sequence[BackupTold], now: datetime) -> _Batch:
+    ids = sorted({data.id for data in told})
+    if not ids:
+        return _Batch(now, {}, {}, {}, {})
+    query = select(backups).where(backups.c.id.in_(ids)).order_by(backups.c.id).with_for_update()
+    found = {row.id: backup_of(row) for row in connection.execute(query)}
+    gone: dict[str, str] = {}
+    missing = [backup_id for backup_id in ids if backup_id not in found]
+    if missing:
+        rows = connection.execute(select(tombstones.c.id, tombstones.c.instance_id).where(tombstones.c.id.in_(missing)))
+        gone = {row.id: row.instance_id for row in rows}
+    registered = connection.execute(
+        select(instances.c.id, instances.c.account_id).where(
+            instances.c.id.in_({data.instance_id for data in told}), instances.c.removed.is_(None)
+        )
+    )
+    return _Batch(now, found, dict(found), {row.id: row.account_id for row in registered}, gone)
+
+
+def _apply(batch: _Batch, heard: Heard, told: BackupTold) -> None:
+    if told.id in batch.buried:
+        _of_deleted(batch, told)
+        return
+    backup = batch.known.get(told.id)
+    if backup is None:
+        _of_unknown(batch, heard, told)
+        return
+    verdict = judge(backup, heard, told)
+    match verdict:
+        case Verdict.APPLIES if is_gone(heard, told):
+            del batch.known[told.id]
+            batch.buried[told.id] = told.instance_id
+            batch.outcome.applied += 1
+        case Verdict.APPLIES:
+            batch.known[told.id] = replace(backup, **changes(backup, heard, told, batch.now))
+            batch.outcome.applied += 1
+        case Verdict.STALE:
+            batch.outcome.stale += 1
+        case Verdict.FOREIGN | Verdict.IMPOSSIBLE:
+            batch.outcome.refused += 1
+            log.warning(
+                "an event was refused",
+                why=verdict.name.lower(),
+                type=heard.type,
+                backup_id=told.id,
+                instance_id=told.instance_id,
+                status=backup.status.value,
+                told=told.status.value,
+            )
+
+
+def _of_deleted(batch: _Batch, told: BackupTold) -> None:
+    batch.outcome.stale += 1
+    if told.status is State.COMPLETED and batch.buried[told.id] == told.instance_id:
+        batch.unwanted[told.id] = told.instance_id
+
+
+def _of_unknown(batch: _Batch, heard: Heard, told: BackupTold) -> None:
+    """`run-once` and timers make backups that nobody asked the API for."""
+    account_id = batch.accounts.get(told.instance_id)
+    if account_id is None:
+        batch.outcome.unregistered += 1
+        return
+    made = told.status in (*ACTIVE, State.COMPLETED, State.FAILED) and heard.type not in (VERIFIED, RESTORED)
+    if not made or told.name is None or told.created is None:
+        batch.outcome.stale += 1
+        return
+    if heard.type == REJECTED and told.error is not None and told.error.code == ErrorCode.INSTANCE_BUSY:
+        batch.outcome.stale += 1  # the one that keeps it busy is there to be seen
+        return
+    batch.known[told.id] = _new(heard, told, account_id, min(told.created, batch.now), batch.now)
+    batch.outcome.applied += 1
+
+
+def _new(heard: Heard, told: BackupTold, account_id: str, created: datetime, now: datetime) -> Backup:
+    return Backup(
+        **{column: None for column in COLUMNS if column in _OPTIONAL},  # type: ignore[arg-type]
+        **{
+            "id": told.id,
+            "account_id": account_id,
+            "instance_id": told.instance_id,
+            "parent_id": told.parent_id,
+            "name": told.name,
+            "description": told.description,
+            "status": told.status,
+            "created": created,
+            "updated": max(created, min(heard.time, now)),
+            "heard": now,
+            "sequence": told.sequence,
+            "told": heard.time,
+            "phase": told.phase,
+            "progress": told.percent,
+            "size": told.size,
+            "location": told.location,
+            "checksum": told.checksum,
+            **datastore_columns(told),
+            **error_columns(told),
+        },
+    )
+
+
+_OPTIONAL = ("active_instance", "former_status", "verified")
+
+
+def _write(connection: Connection, batch: _Batch) -> None:
+    gone = [backup for backup_id, backup in batch.before.items() if backup_id not in batch.known]
+    if gone:
+        bury(connection, gone, batch.now)
+    changed = [backup for backup_id, backup in batch.known.items() if batch.before.get(backup_id) is not backup]
+    if changed:
+        settled = _with_places(connection, changed)
+        ended = [backup for backup in settled if backup.active_instance is None]
+        active = [backup for backup in settled if backup.active_instance is not None]
+        for rows in (ended, active):  # a place must be given up before another takes it
+            _update(connection, [backup for backup in rows if backup.id in batch.before])
+            _insert(connection, [backup for backup in rows if backup.id not in batch.before])
+    for backup_id, instance_id in batch.unwanted.items():
+        account = connection.execute(select(instances.c.account_id).where(instances.c.id == instance_id)).scalar_one()
+        outbox.put(connection, instance_id, backup_id, commands.delete_backup(backup_id, account), batch.now)
+
+
+def _with_places(connection: Connection, changed: Sequence[Backup]) -> Sequence[Backup]:
+    """The agent's truth is written in any case: a second active backup of an instance goes without the place."""
+    wanting = {backup.instance_id for backup in changed if backup.status in ACTIVE}
+    taken: dict[str | None, str] = {}
+    if wanting:
+        query = select(backups.c.active_instance, backups.c.id).where(backups.c.active_instance.in_(wanting))
+        taken = {row.active_instance: row.id for row in connection.execute(query)}
+    for backup in changed:
+        if backup.status not in ACTIVE and taken.get(backup.instance_id) == backup.id:
+            del taken[backup.instance_id]
+    settled: list[Backup] = []
+    for backup in changed:
+        place: str | None = None
+        if backup.status in ACTIVE and taken.setdefault(backup.instance_id, backup.id) == backup.id:
+            place = backup.instance_id
+        settled.append(replace(backup, active_instance=place))
+    return settled
+
+
+def _update(connection: Connection, rows: Sequence[Backup]) -> None:
+    if rows:
+        values: dict[str, BindParameter[object]] = {name: bindparam(f"new_{name}") for name in COLUMNS if name != "id"}
+        statement = update(backups).where(backups.c.id == bindparam("which")).values(values)
+        connection.execute(
+            statement, [{"which": row.id, **{f"new_{name}": getattr(row, name) for name in values}} for row in rows]
+        )
+
+
+def _insert(connection: Connection, rows: Sequence[Backup]) -> None:
+    if rows:
+        connection.execute(insert(backups), [{name: getattr(row, name) for name in COLUMNS} for row in rows])
+
+
+def _hear_agents(connection: Connection, beats: dict[str, AgentTold], others: Iterable[str], now: datetime) -> None:
+    """Also whoever tells of a backup is there. A heartbeat names what the agent is working on: that goes on, too."""
+    if beats:
+        statement = (
+            update(instances)
+            .where(instances.c.id == bindparam("which"))
+            .values(
+                heard=now,
+                agent_version=bindparam("agent"),
+                engine_version=bindparam("engine"),
+                server_version=bindparam("server"),
+            )
+        )
+        connection.execute(
+            statement,
+            [
+                {
+                    "which": beat.instance_id,
+                    "agent": beat.agent_version,
+                    "engine": beat.engine_version,
+                    "server": beat.server_version,
+                }
+                for beat in sorted(beats.values(), key=lambda beat: beat.instance_id)
+            ],
+        )
+    working = [{"job": beat.job, "which": beat.instance_id} for beat in beats.values() if beat.job is not None]
+    if working:
+        statement = update(backups).where(backups.c.id == bindparam("job"), backups.c.instance_id == bindparam("which"))
+        connection.execute(statement.values(heard=now), sorted(working, key=lambda one: str(one["job"])))
+    silent = sorted(set(others) - beats.keys())
+    if silent:
+        connection.execute(update(instances).where(instances.c.id.in_(silent)).values(heard=now))

@@ -1,0 +1,1 @@
+"""The routes, one file per resource. They know HTTP and the catalogue, not the broker."""

@@ -1,0 +1,249 @@
+"""The control plane's configuration: one TOML file, parsed once into frozen values.
+
+Unknown and invalid keys are fatal, named by their full path. Any key can be overridden by the environment:
+`BACKUP_API_DATABASE__URL` is `database.url`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from backup_agent.broker.connection import check_settings
+from backup_agent.broker.settings import BrokerSettings
+from backup_agent.config.section import Section, Text
+from backup_agent.config.serving import BrokerConfig, LogConfig
+from backup_agent.domain.validation import explain
+from backup_agent.errors import ConfigError, ErrorCode
+
+DEFAULT_PATH = Path("/etc/backup-agent/backup-api.toml")
+CONFIG_FILE_VARIABLE = "BACKUP_API_CONFIG_FILE"
+_PREFIX = "BACKUP_API_"
+
+
+class HttpConfig(Section):
+    """Where the API is served. TLS is the business of a proxy in front."""
+
+    host: Text = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8779
+    """Trove's port; 0 takes a free one, which the log names."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Processes that answer requests."""
+    public_url: Text | None = None
+    """What clients call this API by, such as `https://databases.example.org`, for links; without it, what the request
+    says."""
+    forwarded_allow_ips: Text = "127.0.0.1"
+    """Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, with commas between; `*` for all."""
+    max_body_kib: Annotated[int, Field(ge=1, le=10_240)] = 64
+    """The largest body of a request."""
+    stop_within_s: Annotated[float, Field(ge=1, le=600)] = 20
+    """How long requests under way, and the last messages, may take when the API is stopped."""
+
+
+class DatabaseConfig(Section):
+    """The catalogue of all backups."""
+
+    url: SecretStr = SecretStr("sqlite:////var/lib/backup-api/catalogue.db")
+    """`sqlite:////path`, `postgresql+psycopg://user@host/database` or `mariadb+pymysql://user@host/database`."""
+    password_file: Path | None = None
+    """A file that holds the password, for a URL without one."""
+    pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    """Connections of each worker at most."""
+
+
+class AuthConfig(Section):
+    """Who may ask."""
+
+    kind: Literal["tokens", "keystone"] = "tokens"
+    """Tokens of a file (`backup-agent api token`), or OpenStack's Keystone."""
+    tokens_file: Path = Path("/var/lib/backup-api/tokens.json")
+    """Holds the tokens' SHA-256; changes are seen at once."""
+
+
+class KeystoneConfig(Section):
+    """With `auth.kind = "keystone"`; needs the extra `[keystone]`. The account is the token's project."""
+
+    auth_url: Text | None = None
+    """Such as `https://keystone.example.org/v3`."""
+    username: Text = "backup-api"
+    """The service user that looks tokens up."""
+    password: SecretStr | None = None
+    """Its password."""
+    password_file: Path | None = None
+    """A file that holds it."""
+    user_domain_name: Text = "Default"
+    """The user's domain."""
+    project_name: Text = "service"
+    """The user's project."""
+    project_domain_name: Text = "Default"
+    """The project's domain."""
+    ca_file: FilePath | None = None
+    """CA certificates to trust for Keystone."""
+    admin_role: Text = "admin"
+    """Who has this role may ask for all accounts."""
+    cache_s: Annotated[float, Field(ge=0, le=3600)] = 60
+    """How long an answer of Keystone's is believed: a revoked token works no longer than that."""
+
+
+class LimitsConfig(Section):
+    """What one account may do. Past it, requests are answered 413 overLimit. Rates hold for this host, all workers."""
+
+    backups_per_account: Annotated[int, Field(ge=0, le=1_000_000)] = 50
+    """Backups in the catalogue, however they came there; none can be asked for beyond."""
+    get_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 600
+    """GET requests."""
+    post_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """POST requests."""
+    delete_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """DELETE requests."""
+
+
+class AgentsConfig(Section):
+    """How long agents and the broker may be silent."""
+
+    silent_after_s: Annotated[float, Field(ge=1, le=86_400)] = 300
+    """A running backup of which nothing was heard for so long has FAILED (agent_lost). Longer than ten heartbeats."""
+    start_within_s: Annotated[float, Field(ge=1, le=604_800)] = 3600
+    """A command that its agent has not taken by then is not carried out any more."""
+    broker_away_s: Annotated[float, Field(ge=1, le=86_400)] = 300
+    """When the broker has been away for so long, new backups are answered 503; before, their commands wait."""
+    forget_deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 90
+    """How long the ids of deleted backups are remembered, so that late events do not bring them back."""
+
+
+class MetricsConfig(Section):
+    """Prometheus metrics; off by default."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """`backup-agent api run` answers `http://127.0.0.1:PORT/metrics`."""
+
+
+class ApiConfig(BaseSettings):
+    """The whole file."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=_PREFIX, env_nested_delimiter="__", env_nested_max_split=2
+    )
+
+    http: HttpConfig = HttpConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    broker: BrokerConfig = BrokerConfig()
+    auth: AuthConfig = AuthConfig()
+    keystone: KeystoneConfig = KeystoneConfig()
+    limits: LimitsConfig = LimitsConfig()
+    agents: AgentsConfig = AgentsConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _keystone_is_named(self) -> ApiConfig:
+        if self.auth.kind == "keystone" and self.keystone.auth_url is None:
+            msg = "auth.kind is keystone, but keystone.auth_url is not set"
+            raise ValueError(msg)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content is passed to the constructor."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load(path: Path) -> ApiConfig:
+    """Raises ConfigError (`config_invalid`) naming the file and every key that is wrong."""
+    _check_environment()
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            f"can't read the configuration {path}: {error.strerror}",
+            "Copy config/backup-api.toml there, or name another file with --config.",
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID, f"{path} is not valid TOML: {error}", "Mend the file at the place named."
+        ) from error
+    try:
+        # What pydantic-settings would take for orders to itself, such as `_env_file`, under names it refuses.
+        return ApiConfig(**{f"{key}?" if key.startswith("_") else key: value for key, value in content.items()})
+    except SettingsError as error:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            f"a {_PREFIX} variable of the environment can't be used: {error}",
+            f"Name single keys, such as {_PREFIX}DATABASE__URL; write lists as JSON.",
+        ) from None  # the error behind it shows the value
+    except ValidationError as error:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            f"{path} is not a valid configuration: {explain(error, 'the file')}",
+            "docs/reference/api-configuration.md lists every key.",
+        ) from error
+
+
+def _check_environment() -> None:
+    """A misspelt section would be ignored by the settings library, which looks up only the names it knows."""
+    sections = {name.upper() for name in ApiConfig.model_fields}
+    for name in os.environ:
+        section = name.removeprefix(_PREFIX).partition("__")[0].upper()
+        if name.startswith(_PREFIX) and name != CONFIG_FILE_VARIABLE and section not in sections:
+            raise ConfigError(
+                ErrorCode.CONFIG_INVALID,
+                f"the environment variable {name} names no section of the configuration",
+                f"It must be {_PREFIX}SECTION__KEY; docs/reference/api-configuration.md lists them.",
+            )
+
+
+def read_secret(secret: SecretStr | None, file: Path | None, name: str) -> str | None:
+    """The secret, from the key or from the file that the key `name` names. Raises ConfigError for an unreadable one."""
+    if secret is not None:
+        return secret.get_secret_value()
+    if file is None:
+        return None
+    try:
+        return file.read_text("utf-8").removesuffix("\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            f"can't read {name} {file}: {error}",
+            "Make the file readable by the API's user, as UTF-8 text.",
+        ) from error
+
+
+def broker_settings(broker: BrokerConfig) -> BrokerSettings:
+    """Raises ConfigError (`config_invalid`), also for certificates that can't be used."""
+    if not broker.urls:
+        raise ConfigError(
+            ErrorCode.CONFIG_INVALID,
+            "broker.urls is empty: commands can't reach any agent",
+            "Set broker.urls to the RabbitMQ that the agents use.",
+        )
+    settings = BrokerSettings(
+        urls=broker.urls,
+        user=broker.user,
+        password=read_secret(broker.password, broker.password_file, "broker.password_file"),
+        ca_file=broker.ca_file,
+        cert_file=broker.cert_file,
+        key_file=broker.key_file,
+        declare=broker.declare,
+        heartbeat=broker.heartbeat_s,
+        connect_timeout=broker.connect_timeout_s,
+        blocked_timeout=broker.blocked_timeout_s,
+        reconnect_max=broker.reconnect_max_s,
+        dead_letter_limit=broker.dead_letter_limit,
+    )
+    check_settings(settings)
+    return settings

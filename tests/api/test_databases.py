@@ -1,0 +1,127 @@
+"""The same on each database: one backup per instance however many ask at once, a backup's life, and whole pages."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from backup_agent.api.catalogue import migrate
+from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.tables import metadata
+from tests.api.fleet import Agent, new_id
+from tests.api.service import Api, User
+from tests.api.test_requests import fault
+from tests.faults.waiting import until
+from tests.servers.mariadb import PrivateMariaDB
+from tests.servers.postgresql import PrivatePostgreSQL
+from tests.servers.rabbitmq import PrivateRabbitMQ
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    base = tmp_path_factory.mktemp(request.param)
+    match request.param:
+        case "sqlite":
+            yield f"sqlite:///{base / 'catalogue.db'}"
+        case "postgresql":
+            with PrivatePostgreSQL() as server:
+                yield server.url
+        case _:
+            with PrivateMariaDB(base) as server:
+                server.execute("CREATE DATABASE catalogue CHARACTER SET latin1")
+                yield f"mariadb://root@localhost/catalogue?unix_socket={server.socket}"
+
+
+@pytest.fixture(scope="module")
+def api(broker: PrivateRabbitMQ, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    broker.forget_topology()
+    api = Api(tmp_path_factory.mktemp("api"), broker.url, database_url=database_url)
+    assert api.command("db", "upgrade").status == 0
+    with api:
+        yield api
+        assert [line for line in api.log if line["level"] in ("error", "warning")] == []
+
+
+def test_the_migrations_make_the_tables_that_the_program_uses(api: Api) -> None:
+    database = Database(api.database_url)
+    migrate.check(database)
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    database.close()
+
+
+def test_of_200_who_ask_at_once_for_one_instance_one_gets_a_backup(api: Api, user: User, agent: Agent) -> None:
+    together = threading.Barrier(50)
+    waves = 4
+
+    def ask(_: int) -> int:
+        together.wait()
+        with httpx.Client(headers={"X-Auth-Token": user.token}, timeout=120) as http:
+            answer = http.post(
+                f"{api.url}/v1.0/1234/backups", json={"backup": {"name": "race", "instance": agent.instance_id}}
+            )
+        return answer.status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = Counter(pool.map(ask, range(50 * waves)))
+    assert answers == {202: 1, 422: 199}
+    assert len(user.http.get(f"/instances/{agent.instance_id}/backups").json()["backups"]) == 1
+    assert len(agent.await_commands(1)) == 1
+
+
+def test_a_backup_lives_and_ends(user: User, agent: Agent) -> None:
+    name = "Grüße 🎉 'quoted\" \\ %s"
+    backup = user.created(agent.instance_id, name, description=name)
+    agent.await_commands(1)
+    agent.complete(backup)
+    agent.heartbeat(job=backup["id"])
+    shown = user.await_status(backup["id"], "COMPLETED")
+    assert shown is not None
+    assert (shown["name"], shown["description"], shown["size"]) == (name, name, 0.014)
+    child = user.created(agent.instance_id, "child", incremental=1)
+    agent.await_commands(1)
+    agent.fail(child)
+    user.await_status(child["id"], "FAILED")
+    assert user.http.delete(f"/backups/{backup['id']}").status_code == 202
+    assert [one["data"]["backup_id"] for one in agent.await_commands(2)] == [child["id"], backup["id"]]
+    for one in (child, backup):
+        agent.tell("deleted", one, "DELETED")
+    user.await_status(backup["id"], None)
+
+
+def test_pages_are_whole(user: User, agent: Agent) -> None:
+    ids = [new_id() for _ in range(7)]
+    for backup_id in ids:
+        agent.completed({"id": backup_id, "name": "same moment", "created": "2026-01-01T00:00:00"})
+    user.await_status(ids[-1], "COMPLETED")
+    path = f"/instances/{agent.instance_id}/backups"
+    page = user.http.get(path, params={"limit": 3}).json()
+    seen = page["backups"]
+    while "links" in page:
+        page = user.http.get(path + "?" + page["links"][0]["href"].split("?", 1)[1]).json()
+        seen += page["backups"]
+    assert [backup["id"] for backup in seen] == sorted(ids, reverse=True)
+
+
+def test_a_batch_in_which_one_backup_ends_and_another_of_the_instance_begins(user: User, agent: Agent) -> None:
+    first, second = new_id(), new_id()
+    agent.tell("started", first, "BUILDING")
+    user.await_status(first, "BUILDING")
+    for _ in range(3):
+        agent.tell("progress", first, "BUILDING", percent=50)
+    agent.fail(first)
+    agent.tell("started", second, "BUILDING")
+    user.await_status(second, "BUILDING")
+    assert fault(user.create(agent.instance_id)) == (422, "unprocessableEntity")
+    agent.completed(second)
+    until(lambda: user.create(agent.instance_id).status_code == 202, "the instance is free")

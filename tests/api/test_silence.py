@@ -1,0 +1,129 @@
+"""Agents of which nothing is heard, and a broker that is away. The bounds are a second, where they are minutes else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.fleet import Agent, new_id
+from tests.api.service import Api, User
+from tests.api.test_requests import fault
+from tests.faults.waiting import until
+from tests.servers.rabbitmq import PrivateRabbitMQ
+from tests.servers.tcpproxy import TcpProxy
+
+pytestmark = pytest.mark.server
+IMPATIENT = {"silent_after_s": 1, "start_within_s": 1, "broker_away_s": 2}
+SOON = {"connect_timeout_s": 1, "reconnect_max_s": 0.2}
+
+
+@pytest.fixture(scope="module")
+def line(broker: PrivateRabbitMQ) -> Iterator[TcpProxy]:
+    """Between the API and its broker; agents have their own."""
+    with TcpProxy(broker.port) as line:
+        yield line
+
+
+@pytest.fixture(scope="module")
+def api(line: TcpProxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    base = tmp_path_factory.mktemp("api")
+    with Api(base, f"amqp://127.0.0.1:{line.port}", extra={"agents": IMPATIENT, "broker": SOON}) as api:
+        yield api
+
+
+def lost(user: User, backup_id: str, status: str = "FAILED") -> dict[str, Any]:
+    """Waits until it was given up."""
+    shown = user.await_status(backup_id, status)
+    assert shown is not None
+    assert shown["error"]["code"] == "agent_lost"
+    assert shown["error"]["hint"]
+    return shown
+
+
+def test_a_running_backup_of_a_silent_agent_is_failed_until_the_agent_is_back(user: User, agent: Agent) -> None:
+    backup = user.created(agent.instance_id)
+    agent.tell("started", backup, "BUILDING")
+    lost(user, backup["id"])
+    assert user.http.get(f"/instances/{agent.instance_id}").json()["instance"]["status"] == "ACTIVE"
+    agent.tell("progress", backup, "BUILDING", percent=70)
+    back = user.await_status(backup["id"], "BUILDING")
+    assert back is not None
+    assert (back["error"], back["progress"]) == (None, 70)
+    assert fault(user.create(agent.instance_id)) == (422, "unprocessableEntity")
+    lost(user, backup["id"])
+    agent.completed(backup)
+    user.await_status(backup["id"], "COMPLETED")
+
+
+def test_an_agent_that_says_what_it_works_on_is_not_silent(
+    api: Api, user: User, agent: Agent, broker: PrivateRabbitMQ
+) -> None:
+    silent = Agent(broker, api.add_instance())
+    backup, other = user.created(agent.instance_id), user.created(silent.instance_id)
+    agent.tell("started", backup, "BUILDING")
+    silent.tell("started", other, "BUILDING")
+
+    def given_up() -> bool:
+        agent.heartbeat(job=backup["id"])
+        silent.heartbeat(job=None)  # it is there, and has forgotten the backup
+        return user.status(other["id"]) == "FAILED"
+
+    until(given_up, "the other one is given up")
+    assert user.status(backup["id"]) == "BUILDING"
+    agent.completed(backup)
+    user.await_status(backup["id"], "COMPLETED")
+
+
+def test_a_command_that_nobody_takes_is_given_up_and_its_backup_can_be_deleted_at_once(
+    user: User, agent: Agent
+) -> None:
+    backup = user.created(agent.instance_id)
+    shown = lost(user, backup["id"])
+    assert shown["error"]["message"] == "its agent has not begun it in time"
+    assert user.http.delete(f"/backups/{backup['id']}").status_code == 202
+    assert user.backup(backup["id"]) is None
+    create, delete = agent.await_commands(2)  # should it come back after all
+    assert (create["type"], delete["type"]) == ("backup.create", "backup.delete")
+    assert create["expires"] < f"{shown['updated']}Z"
+
+
+def test_a_deletion_that_nobody_carries_out_fails_and_succeeds_when_the_agent_is_back(user: User, agent: Agent) -> None:
+    backup_id = new_id()
+    agent.completed(backup_id)
+    user.await_status(backup_id, "COMPLETED")
+    user.http.delete(f"/backups/{backup_id}")
+    lost(user, backup_id, "DELETE_FAILED")
+    agent.tell("deleted", backup_id, "DELETED")
+    user.await_status(backup_id, None)
+
+
+def test_without_a_broker_commands_wait_and_past_a_bound_none_are_taken(
+    api: Api, user: User, agent: Agent, line: TcpProxy, broker: PrivateRabbitMQ
+) -> None:
+    others = [api.add_instance() for _ in range(30)]
+    until(api.healthy, "a healthy API")
+    line.hold()
+    line.cut()
+    backup = user.created(agent.instance_id)
+    until(lambda: not api.healthy(), "an API that says that its broker is away")
+    health = httpx.get(f"{api.url}/healthcheck").json()
+    assert health == {"healthy": False, "database": "ok", "broker": "away"}
+    answers: list[httpx.Response] = []
+
+    def refused() -> bool:
+        answers.append(user.create(others.pop()) if others else user.create(agent.instance_id))
+        return answers[-1].status_code == 503
+
+    until(refused, "a refusal")
+    assert fault(answers[-1]) == (503, "serviceUnavailable")
+    assert user.status(backup["id"]) in ("NEW", "FAILED")
+    assert user.http.get("/backups").status_code == 200
+    line.release()
+    line.cut()
+    until(api.healthy, "a healthy API")
+    late = Agent(broker, api.add_instance())
+    user.created(late.instance_id)
+    assert len(late.await_commands(1)) == 1
