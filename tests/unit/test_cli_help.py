@@ -28,6 +28,14 @@ COMMANDS = [
     "unpin",
     "config check",
     "keys generate",
+    "api run",
+    "api instance add",
+    "api instance list",
+    "api instance remove",
+    "api token add",
+    "api token list",
+    "api token revoke",
+    "api db upgrade",
 ]
 WITHOUT_CONFIGURATION = ["keys generate"]
 """It comes before the configuration that names its files."""

@@ -75,7 +75,12 @@ def instance_add(
     config: ConfigOption = _DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Register an instance with the account that owns it, or change its name or datastore."""
+    """Register an instance with the account that owns it, or change its name or datastore.
+
+    \b
+    Examples:
+      backup-agent api instance add --account 1234 --id 6f1c2c9e-31a4-4d2b-9a57-0d4b4f8f3b11 --name shop
+    """
     with _catalogue(config, json=json) as found:
         from backup_agent.api.catalogue.registering import Registration, add_instance  # noqa: PLC0415 - an extra
 
@@ -95,7 +100,13 @@ def instance_list(
     config: ConfigOption = _DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """List the instances."""
+    """List the instances.
+
+    \b
+    Examples:
+      backup-agent api instance list
+      backup-agent api instance list --account 1234 --json
+    """
     with _catalogue(config, json=json) as found:
         from backup_agent.api.catalogue.registering import list_instances  # noqa: PLC0415 - an extra
 
@@ -108,7 +119,12 @@ def instance_remove(
     config: ConfigOption = _DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Remove an instance. Its backups stay, and can be deleted by their owner."""
+    """Remove an instance. Its backups stay, and can be deleted by their owner.
+
+    \b
+    Examples:
+      backup-agent api instance remove 6f1c2c9e-31a4-4d2b-9a57-0d4b4f8f3b11
+    """
     with _catalogue(config, json=json) as found:
         from backup_agent.api.catalogue.registering import remove_instance  # noqa: PLC0415 - an extra
 
@@ -123,7 +139,13 @@ def token_add(
     config: ConfigOption = _DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Make a token, and print it: this once, for only its digest is kept."""
+    """Make a token, and print it: this once, for only its digest is kept.
+
+    \b
+    Examples:
+      backup-agent api token add --account 1234 --comment "the shop's deployment"
+      backup-agent api token add --account operators --admin
+    """
     with _configured(config, json=json) as settings:
         from backup_agent.api.tokens import TokenFile  # noqa: PLC0415 - an extra
 
@@ -137,7 +159,12 @@ def token_add(
 
 @token.command("list")
 def token_list(config: ConfigOption = _DEFAULT, json: JsonOption = False) -> None:
-    """List the tokens, without what they are."""
+    """List the tokens, without what they are.
+
+    \b
+    Examples:
+      backup-agent api token list
+    """
     with _configured(config, json=json) as settings:
         from backup_agent.api.tokens import TokenFile  # noqa: PLC0415 - an extra
 
@@ -156,7 +183,12 @@ def token_revoke(
     config: ConfigOption = _DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Revoke a token: it ends at once."""
+    """Revoke a token: it ends at once.
+
+    \b
+    Examples:
+      backup-agent api token revoke 3b9f4c1d
+    """
     with _configured(config, json=json) as settings:
         from backup_agent.api.tokens import TokenFile  # noqa: PLC0415 - an extra
 
@@ -165,7 +197,12 @@ def token_revoke(
 
 @database.command("upgrade")
 def database_upgrade(config: ConfigOption = _DEFAULT, json: JsonOption = False) -> None:
-    """Make the tables, or bring them to this program's version. SQLite needs no asking."""
+    """Make the tables, or bring them to this program's version. SQLite needs no asking.
+
+    \b
+    Examples:
+      backup-agent api db upgrade
+    """
     with _configured(config, json=json) as settings, closing(_open(settings)) as found:
         from backup_agent.api.catalogue.migrate import upgrade  # noqa: PLC0415 - an extra
 
