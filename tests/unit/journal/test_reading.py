@@ -9,7 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from backup_agent.domain.event import EventType
+from backup_agent.domain.state import State
 from backup_agent.errors import ErrorCode, JournalError
+from backup_agent.journal.interface import EventRecord
 from backup_agent.journal.reading import JournalReader
 from backup_agent.journal.sqlite import SqliteJournal
 from tests.unit.journal.commands import BACKUP, add
@@ -43,6 +45,25 @@ def test_a_journal_in_use_is_seen_as_it_is_now(path: Path) -> None:
         assert reader.snapshot() == journal.snapshot()
         assert reader.snapshot().outbox_depth == depth
         assert looks(path) == before
+    journal.close()
+
+
+def test_backups_that_completed_are_remembered_until_they_are_deleted(path: Path) -> None:
+    reader = JournalReader(path)
+    assert reader.completed() == ()
+    journal = SqliteJournal(path, outbox=True)
+    kept = add(journal, EventType.STARTED, EventType.COMPLETED)
+    gone = add(journal, EventType.STARTED, EventType.COMPLETED)
+    add(journal, EventType.STARTED, EventType.FAILED)
+    add(journal, EventType.STARTED)
+    last = journal.job(kept)
+    assert last is not None
+    assert reader.completed() == [last.last_event] * 2  # both are `completed 2`
+    with journal.transaction() as transaction:
+        for backup_id, state in ((kept, State.COMPLETED), (gone, State.DELETED)):
+            told = EventRecord(backup_id, EventType.DELETED, 3, state, None, "key", b"told later")
+            transaction.backups.tell(told)
+    assert reader.completed() == [last.last_event]
     journal.close()
 
 
