@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -104,7 +105,7 @@ class SwiftStore:
             for entry in self._entries(name, {"prefix": below} if below else {}):
                 key = f"{name}/{entry['name']}"
                 if is_key(key):  # others, such as consoles' markers for folders, are not ours
-                    yield StoredObject(key, entry["bytes"])
+                    yield StoredObject(key, entry["bytes"], _time(entry.get("last_modified")))
 
     def children(self, prefix: str) -> Iterator[str]:
         """Raises `store_missing` as `list` does."""
@@ -198,6 +199,14 @@ class SwiftStore:
 
 def _etag(answer: requests.Response) -> str:
     return answer.headers.get("ETag", "").strip('"')
+
+
+def _time(text: object) -> datetime | None:
+    """Swift tells UTC, and does not say so."""
+    try:
+        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _is_entry(entry: object) -> bool:
