@@ -100,7 +100,7 @@ def break_tables(server: PrivateMariaDB) -> None:
     (directory / "torn.MYD").write_bytes(torn)
     split = directory / "split.ibd"
     split.write_bytes(split.read_bytes().replace(b"word-01000", b"zzzz-01000"))
-    subprocess.run(["innochecksum", "--no-check", "--write", "crc32", split], check=True, capture_output=True)
+    subprocess.run(["innochecksum", "--no-check", "--write", split], check=True, capture_output=True)
     server.start()
 
 
