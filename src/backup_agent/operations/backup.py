@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +36,7 @@ from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
 from backup_agent.operations.telling import Teller, tell_completed
 from backup_agent.storage.interface import Store
+from backup_agent.storage.remembering import remembering
 from backup_agent.stream import spool
 
 log = structlog.get_logger(__name__)
@@ -90,6 +92,7 @@ def _make(
     """Admitted, taken, committed; or nothing of it stays."""
     admitted = _admit(request, catalogue, services, teller)
     teller.started()
+    services = replace(services, connect_store=remembering(services.connect_store))  # what fails is removed by listings
     place = catalogue.place(request.instance_id, request.id)
     cleaner = services.connect_store(hurry, CLEANUP_SECONDS)
 
