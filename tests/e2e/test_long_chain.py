@@ -27,7 +27,8 @@ from tests.e2e.load import (
 )
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+"""Five and a half minutes on two busy cores: 31 backups, then 31 servers, then two restores."""
 
 INCREMENTALS = 30
 STEADY = {"steady.innodb": "InnoDB", "steady.myisam": "MyISAM", "steady.aria": "Aria"}
@@ -100,6 +101,11 @@ def change(server: PrivateMariaDB, number: int) -> None:
     server.execute(f"CREATE TABLE steady.new_{number} ENGINE=InnoDB SELECT {number} AS one")
     if number > 1:
         server.execute(f"DROP TABLE steady.new_{number - 2}")
+
+
+def test_each_incremental_continues_the_one_before_it(chain: LongChain) -> None:
+    assert len(chain.ids) == INCREMENTALS + 1
+    assert chain.agent.run("show", chain.ids[-1], "--json").json["backup"]["chain"] == chain.ids
 
 
 @pytest.fixture(scope="module")
