@@ -86,12 +86,13 @@ class Api:
         account: str = ACCOUNT,
         instance_id: str | None = None,
         datastore: str = "mariadb",
+        version: str | None = "10.11",
     ) -> str:
         """What `api instance add` does, without the second that a process takes to begin."""
         found = instance_id or str(uuid.uuid4())
         with closing(Database(self.database_url)) as database:
             migrate.upgrade(database)
-            add_instance(database, Registration(found, account, name, datastore, "10.11"), datetime.now(UTC))
+            add_instance(database, Registration(found, account, name, datastore, version), datetime.now(UTC))
         return found
 
     def add_token(self, account: str = ACCOUNT, *, admin: bool = False) -> str:

@@ -292,7 +292,7 @@ def test_a_deletion_of_what_is_not_there_has_succeeded(user: User, agent: Agent,
 
 def test_heartbeats_tell_which_database_it_is(api: Api, user: User, broker: PrivateRabbitMQ) -> None:
     agent = Agent(broker, new_id())
-    api.done("instance", "add", "--account", "1234", "--id", agent.instance_id, "--name", "unversioned")
+    api.add_instance("unversioned", instance_id=agent.instance_id, version=None)
     backup = user.created(agent.instance_id)
     assert "datastore" not in backup
     agent.heartbeat()
@@ -301,6 +301,3 @@ def test_heartbeats_tell_which_database_it_is(api: Api, user: User, broker: Priv
         return user.http.get(f"/instances/{agent.instance_id}").json()["instance"]["datastore"]["version"]
 
     until(lambda: version() == "10.11.6", "the version")
-    (listed,) = [one for one in api.done("instance", "list")["instances"] if one["id"] == agent.instance_id]
-    assert (listed["version"], listed["agent"]) == ("10.11.6", "0.1.0")
-    assert listed["heard"] is not None

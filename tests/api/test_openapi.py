@@ -22,7 +22,7 @@ CHECKS = (
     "ignored_auth",
     "use_after_free",
 )
-EXAMPLES = 15
+EXAMPLES = 10
 """For each operation and each way of making them up."""
 
 
@@ -41,4 +41,5 @@ def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, instance:
         timeout=280,
         check=False,
     )
+    print(done.stdout)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -161,6 +161,6 @@ def test_a_listing_by_command_goes_through_all_pages(openstack: Callable[..., An
     for backup_id in ids:
         agent.completed({"id": backup_id, "name": "by timer"})
     user.await_status(ids[-1], "COMPLETED")
-    listed = openstack("instance", "backup", "list", agent.instance_id)
+    listed = openstack("backup", "list", "instance", agent.instance_id)
     assert {one["ID"] for one in listed} == set(ids)
     assert len(listed) == len(ids)

@@ -111,7 +111,7 @@ class AgentsConfig(Section):
     """A running backup of which nothing was heard for so long has FAILED (agent_lost). Longer than ten heartbeats."""
     start_within_s: Annotated[float, Field(ge=1, le=604_800)] = 3600
     """A command that its agent has not taken by then is not carried out any more."""
-    broker_away_s: Annotated[float, Field(ge=1, le=86_400)] = 300
+    broker_away_s: Annotated[float, Field(ge=5, le=86_400)] = 300
     """When the broker has been away for so long, new backups are answered 503; before, their commands wait."""
     forget_deleted_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     """How long the ids of deleted backups are remembered, so that late events do not bring them back."""
