@@ -217,6 +217,7 @@ def test_an_id_that_is_no_uuid_is_not_found(user: User) -> None:
 
 def test_only_administrators_may_ask_for_all_accounts(api: Api, user: User) -> None:
     assert fault(user.http.get("/backups", params={"all_projects": "True"})) == (403, "forbidden")
+    assert fault(user.http.get("/backups", params={"all_projects": "perhaps"})) == (400, "badRequest")
     admin = User(api, api.add_token("ops", admin=True), "ops")
     theirs = User(api, api.add_token("9999"), "9999")
     backup = theirs.created(api.add_instance("theirs", "9999"))

@@ -21,7 +21,7 @@ from backup_agent.api.services import Services, caller, services
 from backup_agent.domain.ids import is_uuid
 
 router = APIRouter(tags=["backups"])
-_YES = frozenset({"true", "1", "yes", "on", "t", "y"})
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @router.post(
@@ -74,11 +74,18 @@ def list_all(request: Request, account_id: AccountId) -> Response:
 def _account_asked(request: Request) -> str | None:
     """Whose backups; None: everybody's."""
     who, asked = caller(request), request.query_params
-    everybody = asked.get("all_projects", "").lower() in _YES
+    everybody = _flag("all_projects", asked.get("all_projects", "false"))
     project = asked.get("project_id")
     if not who.admin and (everybody or project not in (None, who.account_id)):
         raise faults.forbidden("Only administrators may ask for other accounts.")
     return project or (None if everybody else who.account_id)
+
+
+def _flag(name: str, text: str) -> bool:
+    found = _FLAGS.get(text.lower())
+    if found is None:
+        raise faults.bad_request(f"{name} must be true or false.")
+    return found
 
 
 @router.get(
@@ -139,6 +146,7 @@ def show(request: Request, account_id: AccountId, backup_id: BackupId) -> Respon
 @router.delete(
     "/v1.0/{account_id}/backups/{backup_id}",
     status_code=202,
+    response_class=Response,
     responses=answers(202, None, also=(404, 422)),
     summary="Delete a backup and all incremental backups made from it",
 )
