@@ -1,4 +1,4 @@
-"""The whole: the API, a broker, a real agent beside a real MariaDB, and a store. What a user asks for is restored."""
+"""The whole: the API, a broker, a real agent beside a real MariaDB, and Swift. What a user asks for is restored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.faults.agents import ConfinedAgent
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 from tests.servers.rabbitmq import PrivateRabbitMQ
+from tests.servers.swift import PrivateSwift
 
 pytestmark = pytest.mark.server
 
@@ -35,10 +36,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
 def daemon(
     api: Api, broker: PrivateRabbitMQ, server: PrivateMariaDB, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Daemon]:
-    agent = daemon_agent(tmp_path_factory.mktemp("agent"), server, [broker.url])
-    api.add_instance("shop", instance_id=agent.instance_id)
-    with Daemon(agent) as daemon:
-        yield daemon.await_ready()
+    with PrivateSwift(tmp_path_factory.mktemp("swift")) as swift:
+        options = swift.options()
+        login = {"auth": options.auth, "auth_url": options.auth_url, "user": options.user, "key": options.key}
+        store = {"store": {"swift": login}}
+        url = "swift://AUTH_{account_id}"
+        agent = daemon_agent(tmp_path_factory.mktemp("agent"), server, [broker.url], extra=store, store_url=url)
+        api.add_instance("shop", instance_id=agent.instance_id)
+        with Daemon(agent) as daemon:
+            yield daemon.await_ready()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +82,7 @@ def test_what_a_user_asks_for_is_made_shown_and_restored(
     assert (shown["parent_id"], shown["progress"], shown["error"]) == (full["id"], 100, None)
     assert shown["size"] is not None
     assert shown["datastore"]["type"] == "mariadb"
-    assert shown["locationRef"].startswith("file://")
+    assert shown["locationRef"].startswith("swift://AUTH_1234/z_CLOUDDB_BACKUPS/")
     known = agent.run("show", incremental["id"], "--json").json["backup"]
     assert {key: known[key] for key in ("checksum", "size", "locationRef", "created")} == {
         key: shown[key] for key in ("checksum", "size", "locationRef", "created")
@@ -93,16 +99,38 @@ def test_a_backup_by_hand_is_in_the_catalogue(user: User, agent: ConfinedAgent) 
     assert (shown["name"], shown["checksum"]) == ("by hand", backup["checksum"])
 
 
-def test_a_backup_that_fails_says_why_in_the_agents_words(user: User, agent: ConfinedAgent, daemon: Daemon) -> None:
-    agent.store.rename(agent.store.with_name("gone"))
-    agent.store.write_text("no directory")
+def test_a_backup_that_fails_says_why_in_the_agents_words(
+    user: User, agent: ConfinedAgent, server: PrivateMariaDB
+) -> None:
+    server.execute("REVOKE RELOAD ON *.* FROM 'backup_agent'@'localhost'")
     try:
-        backup = user.created(agent.instance_id, "nowhere to go")
+        backup = user.created(agent.instance_id, "without a privilege")
         shown = user.await_status(backup["id"], "FAILED")
     finally:
-        agent.store.unlink()
-        agent.store.with_name("gone").rename(agent.store)
+        server.execute("GRANT RELOAD ON *.* TO 'backup_agent'@'localhost'")
     assert shown is not None
-    assert shown["error"]["code"].startswith("store_")
-    assert shown["error"]["hint"]
-    assert daemon.said("the backup did not complete", backup_id=backup["id"])
+    assert shown["error"]["code"] == "grant_missing"
+    assert "RELOAD" in shown["error"]["message"] + shown["error"]["hint"]
+
+
+def test_a_deleted_chain_is_gone_from_the_store_and_from_the_lists(user: User, agent: ConfinedAgent) -> None:
+    full = user.created(agent.instance_id, "full")
+    assert statuses(user, full["id"])[-1] == "COMPLETED"
+    incremental = user.created(agent.instance_id, "more", parent_id=full["id"])
+    assert statuses(user, incremental["id"])[-1] == "COMPLETED"
+    assert user.http.delete(f"/backups/{full['id']}").status_code == 202
+    user.await_status(full["id"], None)
+    user.await_status(incremental["id"], None)
+    stored = {backup["id"] for backup in agent.run("list", "--json").json["backups"]}
+    assert stored
+    assert not stored & {full["id"], incremental["id"]}
+
+
+def test_a_failed_backup_of_which_nothing_is_stored_can_be_deleted(user: User, agent: ConfinedAgent) -> None:
+    failed = next(
+        backup
+        for backup in user.http.get(f"/instances/{agent.instance_id}/backups").json()["backups"]
+        if backup["status"] == "FAILED"
+    )
+    assert user.http.delete(f"/backups/{failed['id']}").status_code == 202
+    user.await_status(failed["id"], None)

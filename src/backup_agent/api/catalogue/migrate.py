@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from alembic import command
@@ -22,7 +23,7 @@ def upgrade(database: Database) -> str:
 
     One at a time where the database allows: SQLite and PostgreSQL change tables in a transaction, MariaDB does not.
     """
-    _make_directory(database)
+    _make_file(database)
 
     def work(connection: Connection) -> str:
         configuration = _configuration()
@@ -71,16 +72,22 @@ def _configuration() -> Config:
     return configuration
 
 
-def _make_directory(database: Database) -> None:
+def _make_file(database: Database) -> None:
+    """Of SQLite. Root makes it for the one whose directory it is: the service could not write it otherwise."""
     file = sqlite_file(database.engine.url)
     if file is None:
         return
     try:
         file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if not file.exists():
+            file.touch(mode=0o640)
+            if os.geteuid() == 0:
+                owner = file.parent.stat()
+                os.chown(file, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise CatalogueError(
             ErrorCode.CATALOGUE_UNUSABLE,
-            f"the directory {file.parent} can't be made: {error.strerror}",
+            f"{file} can't be made: {error.strerror}",
             "Let database.url name a file in a directory that the API's user may write to.",
         ) from error
 
