@@ -93,7 +93,7 @@ class S3Config(Section):
     metadata: dict[MetadataName, PrintableText] | None = None
     """Of every object, beside `backup-id` and `instance-id`."""
     lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
-    """Object Lock of chunks and manifests, with lock_days; the bucket must have it enabled."""
+    """Object Lock of chunks, manifests and signatures, with lock_days; the bucket must have it enabled."""
     lock_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     """Days for which the store keeps what was put, with lock_mode."""
     part_mib: Annotated[int, Field(ge=5, le=5120)] = 1024

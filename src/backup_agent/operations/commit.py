@@ -71,7 +71,7 @@ def commit(described: Manifest, place: BackupPlace, store: Store, signer: Signer
     """From here on the backup exists. The signature comes first: a manifest is never there without it."""
     data = manifest.encode(described)
     if signer is not None:
-        store.put(place.signature, signer.sign(data))
+        store.put(place.signature, signer.sign(data), once=True)
     sealed = SealedManifest(described, manifest.seal(data))
     store.put(place.manifest, data, sha256=sealed.checksum, once=True)
     return sealed
