@@ -87,6 +87,7 @@ def verifiable(base: Path) -> Iterator[Verifiable]:
             good = next(backups)["id"]
             break_tables(server)
             broken = next(backups)["id"]
+        server.execute(*(f"DROP TABLE {table}" for table in BROKEN))
         yield Verifiable(server, agent, scratch, full, good, broken)
 
 
