@@ -120,7 +120,7 @@ def test_nobody_listening_is_unreachable_and_tried_again(line: Line, s3: S3Serve
     with FaultProxy(s3.port) as gone:
         pass
     store = S3Store("bucket", "", create=True, options=s3.options(endpoint_url=gone.url, timeout_s=TIMEOUT_S))
-    retrying = RetryingStore(store, give_up_after=1, cancellation=Cancellation(), on_retry=line.retries.append)
+    retrying = RetryingStore(store, give_up_after=3, cancellation=Cancellation(), on_retry=line.retries.append)
 
     error = failure(lambda: retrying.put(KEY, SMALL))
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).parents[2]
 SIZE_MB = 60
-SECONDS = 240.0
+SECONDS = 900.0
 CONTENDERS = ["stock", "stock-interval", "backup-agent", "backup-agent-age"]
 
 

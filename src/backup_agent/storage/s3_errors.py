@@ -52,8 +52,7 @@ def translated(operation: str, place: str) -> Iterator[None]:
 
 
 def _judge_answer(error: boto.ClientError) -> tuple[Kind, str]:
-    code = error.response.get("Error", {}).get("Code", "")
-    message = error.response.get("Error", {}).get("Message", "")[:_MESSAGE_LIMIT]
+    code, message = _said(error, "Code"), _said(error, "Message")[:_MESSAGE_LIMIT]
     status = status_of(error)
     kind = BY_CODE.get(code) or BY_STATUS.get(status, FAILED)
     if status == HTTPStatus.NOT_FOUND and error.operation_name in BY_HEAD:  # without a body, and so without a code
@@ -79,8 +78,7 @@ def _skew(date: str, now: datetime) -> list[str]:
 
 def refuses_a_header(error: boto.ClientError) -> bool:
     """Whether the store may have refused the request because of a header that it does not know."""
-    code = error.response.get("Error", {}).get("Code", "")
-    return code in HEADER_REFUSALS or status_of(error) == HTTPStatus.NOT_IMPLEMENTED
+    return _said(error, "Code") in HEADER_REFUSALS or status_of(error) == HTTPStatus.NOT_IMPLEMENTED
 
 
 def is_in_the_way(error: boto.ClientError) -> bool:
@@ -90,7 +88,12 @@ def is_in_the_way(error: boto.ClientError) -> bool:
 
 def is_unmet(error: boto.ClientError) -> bool:
     """Whether the store refused to put an object where none, or another one, is."""
-    return is_in_the_way(error) or error.response.get("Error", {}).get("Code") == "NoSuchKey"
+    return is_in_the_way(error) or _said(error, "Code") == "NoSuchKey"
+
+
+def _said(error: boto.ClientError, name: str) -> str:
+    """Empty also where botocore has None, for an element without text."""
+    return error.response.get("Error", {}).get(name) or ""
 
 
 def status_of(error: boto.ClientError) -> int:
