@@ -93,7 +93,7 @@ def is_unmet(error: boto.ClientError) -> bool:
 
 def _said(error: boto.ClientError, name: str) -> str:
     """Empty also where botocore has None, for an element without text."""
-    return error.response.get("Error", {}).get(name) or ""
+    return str(error.response.get("Error", {}).get(name) or "")
 
 
 def status_of(error: boto.ClientError) -> int:
