@@ -73,7 +73,9 @@ class Serving:
         services = self._services(config)
         broker = broker_settings(config.broker)  # with what the files now hold, such as a new password
         same_broker = broker == self._broker
-        same_inbox = same_broker and _of(config, "instance") == _of(self._config, "instance")
+        same_inbox = same_broker and all(
+            _of(config, name) == _of(self._config, name) for name in ("instance", "administration")
+        )
         same_publisher = same_broker and all(
             _of(config, name) == _of(self._config, name) for name in ("service", "spool")
         )
@@ -107,6 +109,7 @@ class Serving:
             services.reporter,
             on_job=self._worker.wake,
             on_cancel=self._worker.cancel,
+            administration=services.administration,
         )
         return RabbitInbox(broker, config.instance.id, accept)
 

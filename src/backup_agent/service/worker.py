@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -22,7 +22,9 @@ from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, Interrup
 from backup_agent.journal.interface import Job, Origin
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.backup import create_backup
+from backup_agent.operations.instance_wait import too_late
 from backup_agent.operations.job import Asked, cancelled, is_orphan
+from backup_agent.operations.kinds import OPERATIONS
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.task_run import carry_out
@@ -69,6 +71,8 @@ class Worker:
         self._pause = _BEAT
         self._busy_until = float("-inf")
         self._aside = Aside(self._wake.set)
+        self._operated: tuple[str, datetime] | None = None
+        """The last operation on the instance, and when it ended."""
         self.looked = threading.Event()
         """Set when it is known what earlier processes have left, or why that can't be known yet."""
         self.recovered = threading.Event()
@@ -230,7 +234,8 @@ class Worker:
         if (running := self._take(job.id)) is None:
             return
         try:
-            asked = Asked(job.origin, job.expires)
+            late = None if self._operated is None else too_late(self._services, job.received, *self._operated)
+            asked = Asked(job.origin, job.expires, late)
             create_backup(job.command, asked, self._services, running.cancellation, running.hurry)
         except JournalError:
             raise
@@ -259,6 +264,8 @@ class Worker:
         except Exception:
             log.exception("internal error", code=ErrorCode.INTERNAL, kind=task.kind, backup_id=task.backup_id)
         finally:
+            if task.kind in OPERATIONS:
+                self._operated = task.kind, self._services.clock.now()
             self._running = None
             give_back_freed_memory()
 
