@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -211,7 +210,7 @@ def test_while_a_backup_runs_every_operation_is_refused_and_none_is_done_and_aft
     backup = create(agent)
     with notes_are_written(server) as release:
         platform.send(backup)
-        until(lambda: writers_wait(server), "the lock on the MyISAM tables")
+        until(lambda: is_blocking(platform, id_of(backup)), "the lock on the MyISAM tables")
         with closing(server.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1")
             assert cursor.execute("INSERT INTO shop.orders () VALUES ()") == 1
@@ -237,8 +236,8 @@ def test_while_a_backup_runs_every_operation_is_refused_and_none_is_done_and_aft
     assert keeper.done == ["restart"]
 
 
-def writers_wait(server: PrivateMariaDB) -> bool:
-    return bool(server.query("SELECT 1 FROM information_schema.PROCESSLIST WHERE info LIKE 'BACKUP STAGE FLUSH%'"))
+def is_blocking(platform: Platform, backup_id: str) -> bool:
+    return any(event["data"]["phase"] == "blocking" for event in platform.events(backup_id, "backup.progress"))
 
 
 def test_a_backup_of_another_process_is_reason_enough(
@@ -324,7 +323,6 @@ def test_a_server_is_stopped_started_by_a_restart_and_stopped_for_good(
     assert not server.running
     assert names_in(server.datadir) >= {"shop"}, "data are not wiped"
     assert keeper.done == ["stop", "stop", "restart", "delete"]
-    threading.Thread(target=lambda: None)
     assert do(platform, agent, "restart")["status"] == "DONE"
 
 

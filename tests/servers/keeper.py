@@ -1,4 +1,4 @@
-"""Whoever keeps a private MariaDB running: restarts and stops it when a file asks for it, as root's unit on a host."""
+"""Whoever keeps a private MariaDB running: restarts and stops it when a file asks for it, as root on a host does."""
 
 from __future__ import annotations
 
