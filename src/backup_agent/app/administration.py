@@ -33,7 +33,6 @@ def administered(config: Config) -> Administered | None:
             users=frozenset({*section.protected_users, config.instance.user, section.user}),
         ),
         power_within=section.power_s,
-        backup_wait=section.backup_wait_s,
     )
 
 

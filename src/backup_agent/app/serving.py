@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from backup_agent.app.administration import administered
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
 from backup_agent.broker.connection import check_settings
@@ -90,7 +92,8 @@ class Serving:
 
     def _services(self, config: Config) -> BackupServices:
         reporter = with_metrics(self._following, config, self._journal)
-        return for_backups(wire(config, reporter), config, self._journal)
+        services = for_backups(wire(config, reporter), config, self._journal)
+        return replace(services, administration=administered(config))
 
     def live(self) -> Live:
         """For the metrics."""

@@ -8,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 
 from backup_agent.app.protecting import signer, trust
-from backup_agent.app.administration import administered
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
@@ -86,7 +85,7 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
         guard=_guard(config),
-        administration=administered(config),
+        operation_wait=config.administration.backup_wait_s if config.administration.enabled else 0.0,
     )
 
 

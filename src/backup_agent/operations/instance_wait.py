@@ -21,7 +21,7 @@ _OPERATIONS = "instance."
 @contextmanager
 def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancellation) -> Iterator[None]:
     """The instance's lock, for a backup. Raises BusyError; nobody but such an operation is waited for."""
-    deadline = services.clock.monotonic() + _patience(services)
+    deadline = services.clock.monotonic() + services.operation_wait
     with ExitStack() as stack:
         while True:
             try:
@@ -40,14 +40,10 @@ def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancella
 def too_late(services: BackupServices, received: datetime, kind: str, ended: datetime) -> BusyError | None:
     """Why a backup that came at `received`, while an operation of this kind went on that ended then, is refused now."""
     waited = (services.clock.now() - received).total_seconds()
-    if received >= ended or waited <= _patience(services):
+    if received >= ended or waited <= services.operation_wait:
         return None
     return BusyError(
         ErrorCode.INSTANCE_BUSY,
-        f"instance is busy: {kind} went on for longer than the {_patience(services):g} s that a backup waits",
+        f"instance is busy: {kind} went on for longer than the {services.operation_wait:g} s that a backup waits",
         "Ask again; administration.backup_wait_s says how long a backup waits.",
     )
-
-
-def _patience(services: BackupServices) -> float:
-    return 0.0 if services.administration is None else services.administration.backup_wait

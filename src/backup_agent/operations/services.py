@@ -96,8 +96,6 @@ class Administered:
     reserved: Reserved
     power_within: float
     """Seconds that a restart or a stop may take."""
-    backup_wait: float
-    """Seconds that a backup waits for the end of such an operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +110,6 @@ class BackupServices(Services):
     guard: Callable[[Cancellation], AbstractContextManager[str | None]]
     """Inside of the lock: keeps the database from being stopped. Yields a warning when it can't."""
     administration: Administered | None = None
-    """None where operations on the instance are not enabled."""
+    """Operations on the instance: for the daemon, where they are enabled."""
+    operation_wait: float = 0.0
+    """Seconds that a backup waits for the end of an operation on the instance."""
