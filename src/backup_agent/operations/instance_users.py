@@ -34,7 +34,9 @@ from backup_agent.operations.instance_secrets import hash_of
 def check_new(command: CreateUsers, reserved: Reserved) -> None:
     seen: set[tuple[str, str]] = set()
     for user in command.users:
-        _check_account(user.name, user.host, reserved, new=True)
+        _check_name(user.name, reserved, new=True)
+        if fault := host_fault(user.host):
+            raise name_refused("host", user.host, fault)
         _check_password(user)
         if _account(user) in seen:
             raise name_refused("user", user.name, "is given twice")
@@ -107,11 +109,9 @@ def _account(user: NewUser) -> tuple[str, str]:
     return user.name, user.host.lower()
 
 
-def _check_account(name: str, host: str, reserved: Reserved, *, new: bool) -> None:
+def _check_name(name: str, reserved: Reserved, *, new: bool) -> None:
     if fault := user_fault(name, reserved, new=new):
         raise name_refused("user", name, fault)
-    if fault := host_fault(host):
-        raise name_refused("host", host, fault)
 
 
 def _check_password(user: NewUser) -> None:
@@ -129,8 +129,8 @@ def _check_password(user: NewUser) -> None:
 
 
 def _check_delete(command: DeleteUser, reserved: Reserved) -> None:
-    """A host that nobody could have made is none that is there."""
-    _check_account(command.name, command.host, reserved, new=False)
+    """Of any host: what there is, the server knows."""
+    _check_name(command.name, reserved, new=False)
 
 
 CREATE_USERS = Operation("instance.create_users", CreateUsers, check_new, create)
