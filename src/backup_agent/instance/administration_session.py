@@ -24,14 +24,15 @@ _SESSIONS_OWN = frozenset(
     {ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.CON_COUNT_ERROR}
 )
 """Refusals that every connection may meet."""
-_SERVER_SAYS = 1000
-"""From here on, and but for the range from 2000, errors are the server's, not the connection's."""
 _CLIENT_SAYS = range(2000, 3000)
+"""All others are the server's: those below 1000 are of its files, such as a name that is too long for a directory."""
 
 
 def identifier(name: str) -> str:
-    """`name` for SQL that is executed with parameters. Raises ValueError for what the server would make another of."""
-    if not name or "\0" in name or any(ord(character) > _BASIC_PLANE for character in name):
+    """For SQL that is executed with parameters. Raises ValueError for what the server would make another name of:
+    it cuts off spaces, and knows only Unicode's basic plane.
+    """
+    if not name or name.endswith(" ") or "\0" in name or any(ord(character) > _BASIC_PLANE for character in name):
         msg = "the server's names can't have this"
         raise ValueError(msg)
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
@@ -76,7 +77,7 @@ def _meaning(
     """None for what Session translates."""
     code = error.args[0] if error.args else 0
     text = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
-    if code in _SESSIONS_OWN or code in _CLIENT_SAYS or not isinstance(code, int) or code < _SERVER_SAYS:
+    if not isinstance(code, int) or not code or code in _SESSIONS_OWN or code in _CLIENT_SAYS:
         return None
     for parameter in parameters:
         if parameter.startswith("*"):  # a password's hash, which a syntax error would repeat
