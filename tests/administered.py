@@ -31,7 +31,7 @@ def administered_agent(
         "user": ADMINISTRATOR,
         "password": ADMINISTRATOR_PASSWORD,
         "power": "systemd",
-        "power_s": 30,
+        "power_s": 300,
         **administration,
     }
     return daemon_agent(base, server, [broker_url], extra={**(extra or {}), "administration": section})

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
+import structlog
+
 from backup_agent.cancellation import Cancellation
 from backup_agent.errors import BusyError, ErrorCode
 from backup_agent.operations.services import BackupServices
+
+log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.1
 _OPERATIONS = "instance."
@@ -22,6 +26,7 @@ _OPERATIONS = "instance."
 def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancellation) -> Iterator[None]:
     """The instance's lock, for a backup. Raises BusyError; nobody but such an operation is waited for."""
     deadline = services.clock.monotonic() + services.operation_wait
+    waits = False
     with ExitStack() as stack:
         while True:
             try:
@@ -32,6 +37,9 @@ def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancella
                 operation = holder is not None and holder.command.startswith(_OPERATIONS)
                 if not operation or services.clock.monotonic() >= deadline:
                     raise
+                if not waits:
+                    waits = True
+                    log.info("the backup waits for an operation on the instance", backup_id=backup_id)
             cancellation.check()
             cancellation.wait(_LOOK_SECONDS)
         yield
