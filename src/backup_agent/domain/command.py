@@ -10,8 +10,8 @@ from pydantic import AfterValidator, StringConstraints, model_validator
 
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import AccountId, BackupId, ContainerName, InstanceId
-from backup_agent.domain.verification import Level
 from backup_agent.domain.instance_command import InstanceCommand
+from backup_agent.domain.verification import Level
 
 
 def printable(text: str) -> str:
