@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -45,13 +46,23 @@ def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancella
         yield
 
 
-def too_late(services: BackupServices, received: datetime, kind: str, ended: datetime) -> BusyError | None:
-    """Why a backup that came at `received`, while an operation of this kind went on that ended then, is refused now."""
-    waited = (services.clock.now() - received).total_seconds()
-    if received >= ended or waited <= services.operation_wait:
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """Operations on the instance that were carried out one after the other, without a pause."""
+
+    last: str
+    """The kind of the last one."""
+    began: datetime
+    ended: datetime
+
+
+def too_late(services: BackupServices, received: datetime, operated: Operated) -> BusyError | None:
+    """Why a backup that came at `received` is refused after these: it had to wait for them for too long."""
+    waited = (operated.ended - max(received, operated.began)).total_seconds()
+    if waited <= services.operation_wait:
         return None
     return BusyError(
         ErrorCode.INSTANCE_BUSY,
-        f"instance is busy: {kind} went on for longer than the {services.operation_wait:g} s that a backup waits",
+        f"instance is busy: {operated.last} went on for longer than {services.operation_wait:g} s",
         "Ask again; administration.backup_wait_s says how long a backup waits.",
     )

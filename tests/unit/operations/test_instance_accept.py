@@ -22,7 +22,7 @@ from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.accept import Acceptance
 from backup_agent.operations.instance_secrets import concealed, revealed
-from backup_agent.operations.instance_wait import backup_lock, too_late
+from backup_agent.operations.instance_wait import Operated, backup_lock, too_late
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.task_run import carry_out
 from tests.administered import ask
@@ -163,11 +163,19 @@ def test_a_backup_waits_for_an_operation_and_no_longer_than_it_is_to(desk: Desk,
         pass
     with backup_lock(services, desk.shelf.base, Cancellation()):
         pass
-    now = datetime.now(UTC)
-    before = now - timedelta(minutes=1)
-    assert too_late(services, now, "instance.restart", now) is None
-    assert too_late(services, before, "instance.restart", before) is None, "it was asked for after the operation"
-    assert too_late(services, before, "instance.restart", now) is not None
+
+
+def test_a_backup_that_operations_kept_waiting_for_too_long_is_refused(services: BackupServices) -> None:
+    noon = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    operated = Operated("instance.restart", noon, noon + timedelta(seconds=10))
+    assert too_late(services, noon + timedelta(seconds=9.8), operated) is None
+    assert too_late(services, noon + timedelta(seconds=11), operated) is None
+    for received in (noon + timedelta(seconds=1), noon - timedelta(hours=1)):
+        refused = too_late(services, received, operated)
+        assert refused is not None
+        assert "instance.restart went on for longer than 0.3 s" in refused.message
+    short = Operated("instance.restart", noon, noon + timedelta(seconds=0.2))
+    assert too_late(services, noon - timedelta(hours=1), short) is None, "the agent was away, not busy"
 
 
 @pytest.mark.parametrize(
