@@ -62,7 +62,7 @@ HARDENED := backup-agent backup-agent@ backup-agent-full backup-agent-incrementa
 
 install:  ## systemd units and an example configuration; the program itself: see the README
 	install -d '$(LIBEXEC)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,tmpfiles.d,backup-agent}
-	install -m755 systemd/backup-agent-guard '$(LIBEXEC)/'
+	install -m755 systemd/backup-agent-guard systemd/backup-agent-power '$(LIBEXEC)/'
 	for unit in $(UNITS); do \
 	  sed 's#/usr/local/#$(PREFIX)/#' "systemd/$$unit" | install -m644 /dev/stdin "$(DESTDIR)$(UNITDIR)/$$unit"; \
 	done
@@ -80,9 +80,9 @@ install:  ## systemd units and an example configuration; the program itself: see
 
 uninstall:  ## what install put there; configuration, journal, spool and user stay
 	if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then \
-	  systemctl disable --now $(filter-out %@.service %@.path,$(UNITS)) 'backup-agent@*' 'backup-agent-guard@*'; \
+	  systemctl disable --now $(filter-out %@.service %@.path,$(UNITS)) 'backup-agent@*' 'backup-agent-guard@*' 'backup-agent-power@*'; \
 	fi
-	rm -f $(UNITS:%='$(DESTDIR)$(UNITDIR)/%') '$(LIBEXEC)/backup-agent-guard'
+	rm -f $(UNITS:%='$(DESTDIR)$(UNITDIR)/%') '$(LIBEXEC)/backup-agent-guard' '$(LIBEXEC)/backup-agent-power'
 	rm -f '$(DESTDIR)$(SYSCONFDIR)'/{sysusers.d,tmpfiles.d}/backup-agent.conf
 	for unit in $(HARDENED); do \
 	  rm -f "$(DESTDIR)$(UNITDIR)/$$unit.service.d/10-hardening.conf"; \

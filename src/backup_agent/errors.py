@@ -73,6 +73,18 @@ class ErrorCode(StrEnum):
     LOCK_UNUSABLE = "lock_unusable", "The lock file can't be made or locked."
     LOCK_LOST = "lock_lost", "The lock file was removed or replaced while it was held."
 
+    ADMINISTRATION_UNAVAILABLE = (
+        "administration_unavailable",
+        "Operations on the instance, or this one, are not enabled here.",
+    )
+    NAME_REFUSED = "name_refused", "A name, host, password, character set or collation is not allowed."
+    DATABASE_EXISTS = "database_exists", "There is a database of this name."
+    DATABASE_NOT_FOUND = "database_not_found", "There is no database of this name."
+    USER_EXISTS = "user_exists", "There is a user of this name and host."
+    USER_NOT_FOUND = "user_not_found", "There is no user of this name and host."
+    STATEMENT_FAILED = "statement_failed", "The server refused a statement of an operation on the instance."
+    POWER_FAILED = "power_failed", "The server was not restarted or stopped as asked, within the time allowed."
+
     ENGINE_MISSING = "engine_missing", "The backup engine's binary is not installed or can't be run."
     ENGINE_VERSION = "engine_version", "The engine's version does not fit the server's or the backup's."
     ENGINE_FAILED = "engine_failed", "The engine ended without success; its last lines are in the message."

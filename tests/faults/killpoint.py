@@ -16,11 +16,13 @@ from typing import Any
 from backup_agent.cli import main
 from backup_agent.domain.event import EventType
 from backup_agent.domain.state import Phase
+from backup_agent.instance.administration_sql import MariaDBAdministration
 from backup_agent.instance.lock import InstanceLock
 from backup_agent.journal.sqlite import SqliteJournal
-from backup_agent.operations import attempt, backup, cleanup, delete_by_hand, recover, task_run
+from backup_agent.operations import attempt, backup, cleanup, delete_by_hand, instance_run, recover, task_run
 from backup_agent.operations.accept import Acceptance
 from backup_agent.operations.delete_objects import Remover
+from backup_agent.operations.instance_operation import Work as OperationWork
 from backup_agent.operations.recording import Recorder
 from backup_agent.operations.tasks import Work
 from backup_agent.storage.local import LocalStore
@@ -125,8 +127,18 @@ DELETING = {
 }
 """Those of a deletion; the first two by hand alone."""
 
+OPERATING = {
+    "before it is begun": Point(OperationWork, "begin", after=False),
+    "begun, and nothing is done": Point(OperationWork, "begin", after=True),
+    "one of two is done": Point(MariaDBAdministration, "create_database", after=True),
+    "all is done, and not noted": Point(instance_run, "_end", after=False),
+    "the end of it is noted": Point(instance_run, "_end", after=True),
+    "answered, and not noted to be": Point(SqliteJournal, "confirmed", after=False),
+}
+"""Those of an operation on the instance."""
+
 if __name__ == "__main__":
     point, mark = sys.argv[1], Path(sys.argv[2])
-    {**POINTS, **FAILING, **RECOVERING, **DELETING}[point].arm(mark)
+    {**POINTS, **FAILING, **RECOVERING, **DELETING, **OPERATING}[point].arm(mark)
     sys.argv = ["backup-agent", *sys.argv[3:]]
     main()

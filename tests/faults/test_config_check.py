@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.administered import ADMINISTRATOR, ADMINISTRATOR_PASSWORD, create_administrator
 from tests.agent import Outcome
 from tests.daemon import daemon_agent
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, without_powers
@@ -114,6 +115,24 @@ def test_the_broker_is_looked_at_where_there_is_to_be_one(
     agent.with_config(shared_rabbitmq.url, f"amqp://127.0.0.1:{free_port()}")
     outcome = agent.run("config", "check", "--json")
     assert (outcome.status, failures(outcome)) == (13, {"broker": "broker_unreachable"})
+
+
+def test_the_user_of_operations_on_the_instance_is_looked_at_where_they_are_enabled(
+    tmp_path: Path, shop: PrivateMariaDB
+) -> None:
+    create_administrator(shop)
+    section = {"enabled": True, "user": ADMINISTRATOR, "password": ADMINISTRATOR_PASSWORD}
+    agent = ConfinedAgent(tmp_path / "agent", shop, extra={"administration": section})
+    outcome = agent.run("config", "check", "--json")
+    shop.execute(f"REVOKE TRIGGER ON *.* FROM {ADMINISTRATOR}@localhost")
+    lacking = agent.run("config", "check", "--json")
+    shop.execute(f"DROP USER {ADMINISTRATOR}@localhost")
+    gone = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome)) == (0, {})
+    assert outcome.json["checks"][-1]["subject"] == "administration"
+    assert failures(lacking) == {"administration": "grant_missing"}
+    assert failures(gone) == {"administration": "database_denied"}
+    assert "administration.user" in gone.json["checks"][-1]["hint"]
 
 
 def test_a_journal_that_can_not_be_made_is_named(agent: ConfinedAgent) -> None:

@@ -15,7 +15,8 @@ RUNS_THE_AGENT = tuple(
     f"backup-agent{name}.service" for name in ("", "@", "-full", "-incremental", "-expire", "-verify")
 )
 TIMERS = tuple(f"backup-agent-{name}.timer" for name in ("full", "incremental", "expire", "verify"))
-UNITS = (*RUNS_THE_AGENT, *TIMERS, "backup-agent-guard@.service", "backup-agent-guard@.path")
+HELPERS = ("backup-agent-guard", "backup-agent-power")
+UNITS = (*RUNS_THE_AGENT, *TIMERS, *(f"{helper}@.{kind}" for helper in HELPERS for kind in ("service", "path")))
 MOST_EXPOSURE = 2.0
 
 
@@ -50,7 +51,7 @@ def test_everything_is_installed_where_systemd_finds_it(root: Path) -> None:
     assert found == {
         *(f"usr/local/lib/systemd/system/{unit}" for unit in UNITS),
         *(f"usr/local/lib/systemd/system/{unit}.d/10-hardening.conf" for unit in RUNS_THE_AGENT),
-        "usr/local/libexec/backup-agent-guard",
+        *(f"usr/local/libexec/{helper}" for helper in HELPERS),
         "etc/sysusers.d/backup-agent.conf",
         "etc/tmpfiles.d/backup-agent.conf",
         "etc/backup-agent/backup-agent.toml",
@@ -116,8 +117,13 @@ def test_install_says_what_comes_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["../mariadb.service", "mariadb", ".service", ""])
-def test_the_guard_refuses_what_is_no_service(unit: str) -> None:
-    guard = str(REPOSITORY / "systemd/backup-agent-guard")
-    done = run("sh", guard, "hold", "an-instance", env={"GUARDED_UNIT": unit, "PATH": "/usr/bin:/bin"})
+@pytest.mark.parametrize(
+    ("words", "variable"),
+    [(("backup-agent-guard", "hold"), "GUARDED_UNIT"), (("backup-agent-power",), "POWERED_UNIT")],
+)
+def test_root_s_helpers_refuse_what_is_no_service(words: tuple[str, ...], variable: str, unit: str) -> None:
+    script, *arguments = words
+    path = str(REPOSITORY / "systemd" / script)
+    done = run("sh", path, *arguments, "an-instance", env={variable: unit, "PATH": "/usr/bin:/bin"})
     assert done.returncode != 0
-    assert "GUARDED_UNIT" in done.stderr
+    assert variable in done.stderr

@@ -61,7 +61,7 @@ def refusal(content: bytes) -> str:
 
 def test_a_good_message_is_understood() -> None:
     known_by = f"{MESSAGE['source']} {MESSAGE['id']}"
-    expected = Received(CreateBackup(backup=BackupRequest(**BACKUP)), None, "backup.create", known_by)
+    expected = Received(CreateBackup(backup=BackupRequest(**BACKUP)), None, "backup.create", known_by, MESSAGE["id"])
     assert parse_command(body(MESSAGE)) == expected
     full = {**BACKUP, "description": "My Backup", "parent_id": PARENT}
     assert parse_command(body({**MESSAGE, "data": {"backup": full, "container": "monthly"}})).command == CreateBackup(

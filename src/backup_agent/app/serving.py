@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from backup_agent.app.administration import administered
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
 from backup_agent.broker.connection import check_settings
@@ -73,7 +75,9 @@ class Serving:
         services = self._services(config)
         broker = broker_settings(config.broker)  # with what the files now hold, such as a new password
         same_broker = broker == self._broker
-        same_inbox = same_broker and _of(config, "instance") == _of(self._config, "instance")
+        same_inbox = same_broker and all(
+            _of(config, name) == _of(self._config, name) for name in ("instance", "administration")
+        )
         same_publisher = same_broker and all(
             _of(config, name) == _of(self._config, name) for name in ("service", "spool")
         )
@@ -88,7 +92,8 @@ class Serving:
 
     def _services(self, config: Config) -> BackupServices:
         reporter = with_metrics(self._following, config, self._journal)
-        return for_backups(wire(config, reporter), config, self._journal)
+        services = for_backups(wire(config, reporter), config, self._journal)
+        return replace(services, administration=administered(config))
 
     def live(self) -> Live:
         """For the metrics."""
@@ -107,6 +112,7 @@ class Serving:
             services.reporter,
             on_job=self._worker.wake,
             on_cancel=self._worker.cancel,
+            administration=services.administration,
         )
         return RabbitInbox(broker, config.instance.id, accept)
 

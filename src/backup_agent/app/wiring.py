@@ -85,6 +85,7 @@ def for_backups(services: Services, config: Config, journal: Journal) -> BackupS
         journal=journal,
         retries=Retries(wanted=config.service.retry_interrupted, at_most=config.service.max_attempts),
         guard=_guard(config),
+        operation_wait=config.administration.backup_wait_s if config.administration.enabled else 0.0,
     )
 
 

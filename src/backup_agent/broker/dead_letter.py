@@ -17,15 +17,22 @@ REASON_LIMIT = 2000
 
 
 def dead_letter(
-    queue: str, code: ErrorCode, reason: str, properties: BasicProperties, body: bytes, *, now: datetime
+    queue: str,
+    code: ErrorCode,
+    reason: str,
+    properties: BasicProperties,
+    body: bytes,
+    *,
+    now: datetime,
+    withheld: bool = False,
 ) -> Message:
-    """`queue` is the one it came from."""
+    """`queue` is the one it came from. `withheld`: nobody is to see its body."""
     size = len(body)
     return Message(
         exchange=DEAD_LETTER,
         routing_key=queue,
         id=str(uuid.uuid4()),
-        body=body[:KEPT_BYTES],
+        body=b"" if withheld else body[:KEPT_BYTES],
         content_type=_text(properties.content_type),
         headers={
             "x-code": code.value,
@@ -33,7 +40,7 @@ def dead_letter(
             "x-queue": queue,
             "x-time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "x-size": size,
-            "x-truncated": size > KEPT_BYTES,
+            "x-truncated": withheld or size > KEPT_BYTES,
             "x-message-id": _text(properties.message_id) or "",
         },
     )

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import typer
 
+from backup_agent.app.administration import probe_administration
 from backup_agent.app.protecting import describe
 from backup_agent.app.wiring import journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -35,6 +36,8 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
             "keys": lambda: describe(state.config.encryption, state.config.signing),
             "journal": lambda: _probe_journal(state.config),
         }
+        if state.config.administration.enabled:
+            more["administration"] = lambda: probe_administration(state.config)
         if state.config.broker.urls:
             more["broker"] = lambda: _probe_broker(state.config)
         for finding in check(wire(state.config, LogReporter()), state.cancellation, more):

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from backup_agent.config.administering import AdministrationConfig
 from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
 from backup_agent.config.protecting import EncryptionConfig, SigningConfig
 from backup_agent.config.retaining import RetentionConfig
@@ -58,6 +59,7 @@ class Config(BaseSettings):
     retention: RetentionConfig = RetentionConfig()
     metrics: MetricsConfig = MetricsConfig()
     guard: GuardConfig = GuardConfig()
+    administration: AdministrationConfig = AdministrationConfig()
     log: LogConfig = LogConfig()
 
     @classmethod
@@ -123,7 +125,7 @@ def _file_keys(content: dict[str, Any]) -> dict[str, Any]:
     return {f"{key}?" if key.startswith("_") else key: value for key, value in content.items()}
 
 
-def read_password(section: InstanceConfig | BrokerConfig, name: str) -> str | None:
+def read_password(section: InstanceConfig | BrokerConfig | AdministrationConfig, name: str) -> str | None:
     """The password, from the key or the file of the section `name`. Raises ConfigError when the file can't be read."""
     return read_secret(section.password, section.password_file, f"{name}.password_file")
 

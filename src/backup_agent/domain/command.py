@@ -10,6 +10,7 @@ from pydantic import AfterValidator, StringConstraints, model_validator
 
 from backup_agent.domain.frozen import Frozen
 from backup_agent.domain.ids import AccountId, BackupId, ContainerName, InstanceId
+from backup_agent.domain.instance_command import InstanceCommand
 from backup_agent.domain.verification import Level
 
 
@@ -92,4 +93,4 @@ TaskCommand = DeleteBackup | VerifyBackup
 """What is asked about a backup that is there."""
 TASK_COMMANDS: Mapping[str, type[TaskCommand]] = {"backup.delete": DeleteBackup, "backup.verify": VerifyBackup}
 """By their types."""
-Command = CreateBackup | CancelBackup | TaskCommand
+Command = CreateBackup | CancelBackup | TaskCommand | InstanceCommand

@@ -24,6 +24,9 @@ class EventType(StrEnum):
     VERIFIED = "backup.verified"
     HEARTBEAT = "agent.heartbeat"
     RESTORED = "backup.restored"
+    INSTANCE_DONE = "instance.done"
+    INSTANCE_FAILED = "instance.failed"
+    INSTANCE_REJECTED = "instance.rejected"
 
 
 class EventError(Frozen):
@@ -69,3 +72,34 @@ class BackupEvent(Frozen):
             return 100
         expected = self.bytes_expected
         return min(99, 100 * self.bytes_read // expected) if expected and self.status not in TERMINAL else 0
+
+
+class Ending(StrEnum):
+    """How an operation on the instance ended."""
+
+    DONE = "DONE"
+    FAILED = "FAILED"
+    """It was begun."""
+    REJECTED = "REJECTED"
+    """Nothing was begun."""
+
+
+class InstanceEvent(Frozen):
+    """The answer to one command on the instance itself. There is one for each, perhaps told twice."""
+
+    type: EventType
+    request_id: str
+    """The `id` of the command's message."""
+    command: str
+    """Its type."""
+    instance_id: InstanceId
+    account_id: str
+    status: Ending
+    received: str
+    time: str
+    """Both as the manifest has its times."""
+    result: dict[str, Any] | None = None
+    """When it is DONE."""
+    error: EventError | None = None
+    backup_id: BackupId | None = None
+    """The backup that it was rejected for."""

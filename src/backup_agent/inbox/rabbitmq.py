@@ -24,6 +24,7 @@ from backup_agent.broker.settings import BrokerSettings
 from backup_agent.broker.topology import command_queue, for_commands
 from backup_agent.errors import BackupAgentError, ErrorCode
 from backup_agent.inbox.interface import Accept, Refused
+from backup_agent.inbox.wire import may_hold_secret
 
 log = structlog.get_logger(__name__)
 
@@ -156,7 +157,13 @@ class RabbitInbox:
                 session.channel.basic_reject(delivery.tag, requeue=False)
 
         letter = dead_letter(
-            self._queue, refused.code, refused.reason, delivery.properties, delivery.body, now=self._now()
+            self._queue,
+            refused.code,
+            refused.reason,
+            delivery.properties,
+            delivery.body,
+            now=self._now(),
+            withheld=may_hold_secret(delivery.body),
         )
         session.confirms.publish(letter, answered)
 

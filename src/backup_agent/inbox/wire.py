@@ -13,16 +13,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from backup_agent.domain.command import TASK_COMMANDS, CancelBackup, Command, CreateBackup, TaskCommand
+from backup_agent.domain.instance_command import INSTANCE_COMMANDS, InstanceCommand
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ErrorCode, RejectedError
 
-COMMANDS: dict[str, type[CreateBackup | CancelBackup | TaskCommand]] = {
+COMMANDS: dict[str, type[CreateBackup | CancelBackup | TaskCommand | InstanceCommand]] = {
     "backup.create": CreateBackup,
     "backup.cancel": CancelBackup,
     **TASK_COMMANDS,
+    **INSTANCE_COMMANDS,
 }
 LIMIT = 1 << 20
 """Bytes of a message at most; a command has some hundred."""
+_LONGEST_REQUEST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,13 @@ class Received:
     type: str = "backup.create"
     id: str = ""
     """The message's source and id, by which it is known again."""
+    request: str = ""
+    """Its id alone, by which the one who sent it knows the answer."""
+
+
+def may_hold_secret(body: bytes) -> bool:
+    """Whether a message, perhaps one that nobody understands, may show a password to those who read it."""
+    return b"password" in body.lower()
 
 
 def _a_string(value: object) -> object:
@@ -70,12 +80,14 @@ def parse_command(body: bytes) -> Received:
         envelope = Envelope.model_validate(document)
     except ValidationError as error:
         raise _invalid(explain(error, "the message")) from error
+    if envelope.type in INSTANCE_COMMANDS and not 1 <= len(envelope.id) <= _LONGEST_REQUEST:
+        raise _invalid(f"id: must have 1 to {_LONGEST_REQUEST} characters, to be answered by")
     kind = COMMANDS.get(envelope.type)
     if kind is None:
         raise _invalid(f"its type is {envelope.type[:64]!r}; this program carries out {', '.join(COMMANDS)}")
     try:
         command = kind.model_validate_json(json.dumps(envelope.data))
-        return Received(command, envelope.expires, envelope.type, f"{envelope.source} {envelope.id}")
+        return Received(command, envelope.expires, envelope.type, f"{envelope.source} {envelope.id}", envelope.id)
     except RecursionError as error:
         raise _invalid("its data is nested too deeply") from error
     except ValidationError as error:

@@ -54,6 +54,8 @@ class Endpoint:
     user: str = "backup_agent"
     password: str | None = field(default=None, repr=False)
     """None for unix_socket authentication."""
+    section: str = "instance"
+    """Of the configuration, where the user stands."""
 
     @property
     def place(self) -> str:
@@ -192,7 +194,9 @@ class Session:
         return InstanceError(
             ErrorCode.DATABASE_DENIED,
             f"the server at {self._endpoint.place} refused the user {self._endpoint.user}: {text}",
-            f"Check instance.user and instance.password, or make the user, as administrator: {'; '.join(statements)};",
+            f"Check instance.user and instance.password, or make the user, as administrator: {'; '.join(statements)};"
+            if self._endpoint.section == "instance"
+            else f"Check {self._endpoint.section}.user and its password; docs/{self._endpoint.section}.md has more.",
         )
 
     def _lacks(self, privilege: str) -> InstanceError:

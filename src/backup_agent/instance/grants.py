@@ -59,7 +59,7 @@ MYSQL_STATEMENTS = (CREATE_USER_STATEMENTS[0], *grant_statements(MYSQL_GRANTS, "
 
 def account_literal(user: str, host: str) -> str:
     """`'user'@'host'`, quoted for SQL."""
-    return f"{_quoted(user)}@{_quoted(host)}"
+    return f"{string_literal(user)}@{string_literal(host)}"
 
 
 def create_user_statements(
@@ -68,7 +68,7 @@ def create_user_statements(
     """The statements that make the user on MariaDB, in their order. They hold the password: never log them."""
     templates = CREATE_USER_STATEMENTS + (REPLICA_STATEMENTS if replica else ())
     account = account_literal(user, host)
-    return tuple(template.format(account=account, password=_quoted(password)) for template in templates)
+    return tuple(template.format(account=account, password=string_literal(password)) for template in templates)
 
 
 def required(*, datastore: str, replica: bool, kill: bool) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def missing(
     The lines are those of the asking user and include the roles that are active in its connection; a role that is
     granted but not active gives mariadb-backup nothing either.
     """
-    held = _parse(granted)
+    held = held_privileges(granted)
     super_is_old = datastore == "mysql" or series < _SUPER_SHRANK
     return tuple(
         name
@@ -95,8 +95,8 @@ def missing(
     )
 
 
-def _parse(lines: Iterable[str]) -> dict[str, set[str]]:
-    """Privileges by what they are granted on: `*.*`, `db.*` or `db.table`."""
+def held_privileges(lines: Iterable[str]) -> dict[str, set[str]]:
+    """Privileges by what they are granted on, `*.*`, `db.*` or `db.table`, of the lines of SHOW GRANTS."""
     held: dict[str, set[str]] = {}
     for line in lines:
         # Lines without ON grant a role; what the role may do has lines of its own.
@@ -115,5 +115,6 @@ def _holds(held: dict[str, set[str]], name: str, *, super_is_old: bool) -> bool:
     return any(held.get(place, set()) & accepted for place in scopes)
 
 
-def _quoted(text: str) -> str:
+def string_literal(text: str) -> str:
+    """`text`, quoted for SQL."""
     return f"'{escape_string(text)}'"

@@ -11,10 +11,10 @@ from backup_agent.domain.state import State
 from backup_agent.journal import rows
 from backup_agent.journal.connection import Connection
 from backup_agent.journal.interface import EventRecord
-from backup_agent.journal.tasks import LastTold, NewTask, Task, TaskState
+from backup_agent.journal.tasks import AnswerRecord, LastTold, NewTask, Task, TaskState
 
 Put = Callable[[str, EventType, str, bytes], None]
-"""Into the outbox: the backup, the type, the routing key, the body."""
+"""Into the outbox: the backup (or the request, of an answer), the type, the routing key, the body."""
 _NOBODY = "owner_pid = NULL, owner_started = NULL"
 
 
@@ -65,18 +65,23 @@ class SqliteTasks:
     def note(self, task_id: str, notes: str) -> None:
         self._change(task_id, "notes = :notes", notes=notes)
 
-    def end(self, task_id: str, event: EventRecord | None, *, succeeded: bool) -> None:
+    def end(self, task_id: str, event: EventRecord | AnswerRecord | None, *, succeeded: bool) -> None:
         state = TaskState.SUCCEEDED if succeeded else TaskState.FAILED
         self._change(task_id, f"{_NOBODY}, state = :state, notes = NULL, ended = :now", state=state.value)
-        if event is not None:
-            self._change(
-                task_id,
-                "last_backup_id = :backup_id, last_type = :type, last_routing_key = :routing_key, last_event = :body",
-                backup_id=event.backup_id,
-                type=event.type.value,
-                routing_key=event.routing_key,
-                body=event.body,
-            )
+        if event is None:
+            return
+        about = event.request_id if isinstance(event, AnswerRecord) else event.backup_id
+        self._change(
+            task_id,
+            "last_backup_id = :about, last_type = :type, last_routing_key = :routing_key, last_event = :body",
+            about=about,
+            type=event.type.value,
+            routing_key=event.routing_key,
+            body=event.body,
+        )
+        if isinstance(event, AnswerRecord):
+            self._put(about, event.type, event.routing_key, event.body)
+        else:
             self._told.tell(event)
 
     def replay(self, task_id: str) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import State
 from backup_agent.journal.interface import EventRecord, Origin
@@ -68,6 +69,17 @@ class Task:
     updated: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerRecord:
+    """An event, ready to be told, for the one who asked: it says nothing of a backup, and has no number."""
+
+    request_id: str
+    """By which he knows what he asked for."""
+    type: EventType
+    routing_key: str
+    body: bytes
+
+
 class Tasks(Protocol):
     """The tasks, within a transaction. All but `find`, `open` and `add` raise ValueError for an unknown one."""
 
@@ -97,8 +109,10 @@ class Tasks(Protocol):
         """In place of what was noted before."""
         ...
 
-    def end(self, task_id: str, event: EventRecord | None, *, succeeded: bool) -> None:
-        """Ends it, and tells the event as `Told.tell` does; None tells nothing. Its notes are forgotten."""
+    def end(self, task_id: str, event: EventRecord | AnswerRecord | None, *, succeeded: bool) -> None:
+        """Ends it, and tells the event, one of a backup as `Told.tell` does; None tells nothing. Its notes are
+        forgotten.
+        """
         ...
 
     def replay(self, task_id: str) -> None:

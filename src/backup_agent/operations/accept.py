@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from backup_agent.domain.command import CancelBackup, CreateBackup
+from backup_agent.domain.instance_command import ForInstance
 from backup_agent.domain.state import TERMINAL, State
 from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, RejectedError
 from backup_agent.inbox.interface import Refused
@@ -17,8 +18,10 @@ from backup_agent.inbox.wire import parse_command
 from backup_agent.journal.interface import Job, Journal, NewJob, Origin, Transaction
 from backup_agent.operations.admission import Policy, check_addressee
 from backup_agent.operations.clock import Clock, timestamp
+from backup_agent.operations.instance_accept import OperationAcceptance
 from backup_agent.operations.job import another_backup, cancelled, expired, is_orphan
 from backup_agent.operations.recording import InTransaction
+from backup_agent.operations.services import Administered
 from backup_agent.operations.task_accept import TaskAcceptance
 from backup_agent.operations.telling import Teller
 from backup_agent.report.interface import Reporter
@@ -36,6 +39,7 @@ class Acceptance:
         *,
         on_job: Callable[[], None],
         on_cancel: Callable[[str], None],
+        administration: Administered | None = None,
     ) -> None:
         """`reporter` is told of what is rejected. `on_job` is called when a backup waits, `on_cancel` with the id of
         one whose end is asked for. All three when it is on disk; they must not block.
@@ -47,6 +51,7 @@ class Acceptance:
         self._on_job = on_job
         self._on_cancel = on_cancel
         self._tasks = TaskAcceptance(journal, policy, clock, reporter, on_task=on_job)
+        self._operations = OperationAcceptance(journal, policy, clock, administration, on_task=on_job)
 
     def __call__(self, body: bytes) -> Refused | None:
         """Raises JournalError: the message can't be taken over now."""
@@ -58,6 +63,8 @@ class Acceptance:
                     self._create(create, received.expires)
                 case CancelBackup(backup_id=backup_id):
                     self._cancel(backup_id)
+                case ForInstance() as operation:
+                    self._operations(received, operation)
                 case _:
                     self._tasks(received)
         except RejectedError as error:

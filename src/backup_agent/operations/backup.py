@@ -31,6 +31,7 @@ from backup_agent.operations.commit import Admitted, commit, describe
 from backup_agent.operations.confirmation import confirm
 from backup_agent.operations.continuity import check_continuity
 from backup_agent.operations.garbage_marker import Beating, marked
+from backup_agent.operations.instance_wait import backup_lock
 from backup_agent.operations.job import Asked, begin, catalogue_of, check_expiry, let_wait
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
@@ -58,7 +59,7 @@ def create_backup(
         return _completed_before(command, services, cancellation)
     try:
         check_expiry(asked, services.clock)
-        with services.lock("backup", request.id, cancellation):
+        with backup_lock(services, request.id, cancellation):
             recover(services, cancellation)
             catalogue = catalogue_of(command, services, cancellation)
             catalogue.store.prepare(catalogue.container)

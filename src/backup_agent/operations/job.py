@@ -25,6 +25,8 @@ class Asked:
 
     origin: Origin
     expires: datetime | None = None
+    refused: BusyError | None = None
+    """Why it is not to be begun, though the instance is free: it has waited for too long."""
 
 
 def begin(command: CreateBackup, asked: Asked, services: BackupServices) -> Teller | None:
@@ -49,7 +51,9 @@ def begin(command: CreateBackup, asked: Asked, services: BackupServices) -> Tell
 
 
 def check_expiry(asked: Asked, clock: Clock) -> None:
-    """Raises RejectedError (`command_expired`)."""
+    """Raises RejectedError (`command_expired`, `instance_busy`)."""
+    if asked.refused is not None:
+        raise asked.refused
     if asked.expires is not None and asked.expires <= clock.now():
         raise expired(asked.expires)
 

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Protocol
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.domain.administration import Reserved
 from backup_agent.engine.interface import Engine, PrivateServers
+from backup_agent.instance.administration import Administration, Power, Vitals
 from backup_agent.instance.interface import Instance, Readers
 from backup_agent.journal.interface import Journal
 from backup_agent.operations.admission import Policy
@@ -85,6 +87,18 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
+class Administered:
+    """What operations on the instance itself work with, where they are enabled."""
+
+    server: Administration
+    vitals: Vitals
+    power: Power
+    reserved: Reserved
+    power_within: float
+    """Seconds that a restart or a stop may take."""
+
+
+@dataclass(frozen=True, slots=True)
 class BackupServices(Services):
     """And what those need who take backups."""
 
@@ -95,3 +109,7 @@ class BackupServices(Services):
     retries: Retries
     guard: Callable[[Cancellation], AbstractContextManager[str | None]]
     """Inside of the lock: keeps the database from being stopped. Yields a warning when it can't."""
+    administration: Administered | None = None
+    """Operations on the instance: for the daemon, where they are enabled."""
+    operation_wait: float = 0.0
+    """Seconds that a backup waits for the end of an operation on the instance."""

@@ -21,8 +21,9 @@ from backup_agent.errors import (
 from backup_agent.instance.process import this_process
 from backup_agent.journal.interface import Origin
 from backup_agent.journal.tasks import Task
+from backup_agent.operations import instance_run
 from backup_agent.operations.job import expired
-from backup_agent.operations.kinds import KINDS
+from backup_agent.operations.kinds import KINDS, OPERATIONS
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.tasks import Kind, Said, Work, failed, known_backup, numbered
@@ -35,6 +36,9 @@ def carry_out(task: Task, services: BackupServices, cancellation: Cancellation) 
 
     BusyError and InterruptedByOperator: it waits again, to be gone on with later.
     """
+    if (operation := OPERATIONS.get(task.kind)) is not None:
+        instance_run.carry_out(operation, task, services, cancellation)
+        return
     kind = KINDS.get(task.kind)
     if kind is None:
         _give_up(task, services)

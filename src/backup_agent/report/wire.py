@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from backup_agent.domain.event import BackupEvent, EventType
+from backup_agent.domain.event import BackupEvent, EventType, InstanceEvent
 
 SCHEMA = "urn:backup-agent:event:v1"
 CONTENT_TYPE = "application/cloudevents+json"
@@ -37,6 +37,22 @@ def encode(event: BackupEvent) -> bytes:
         subject=event.backup_id,
         time=event.time,
         data={**event.backup, **fields, "percent": event.percent},
+    )
+
+
+def answer_routing_key(event: InstanceEvent) -> str:
+    return f"{event.instance_id}.{event.type.value}"
+
+
+def encode_answer(event: InstanceEvent) -> bytes:
+    """`subject` is the id of the command's message."""
+    return _envelope(
+        event.instance_id,
+        event.type,
+        event_id=f"{event.request_id}/answer",
+        subject=event.request_id,
+        time=event.time,
+        data=event.model_dump(mode="json", exclude={"type", "time"}) | {"finished": event.time},
     )
 
 

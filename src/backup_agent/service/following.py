@@ -6,6 +6,9 @@ from backup_agent.domain.event import BackupEvent, EventType
 from backup_agent.domain.state import TERMINAL
 from backup_agent.report.interface import Reporter
 
+_OPERATIONS = "instance."
+"""So begin the operations on the instance, which are about no backup."""
+
 
 class Following:
     """A Reporter that hands on to another; what it has heard may be asked from any thread."""
@@ -34,7 +37,9 @@ class Following:
         """`at_work` is the id of the backup that the worker has in hand, told of or not, and `doing` what for."""
         event = self.running
         if event is None:
-            return "idle" if at_work is None else f"backup {at_work}: {doing}"
+            if at_work is None:
+                return doing if doing.startswith(_OPERATIONS) else "idle"
+            return f"backup {at_work}: {doing}"
         phase = event.phase.value if event.phase is not None else event.status.value
         percent = f", {event.percent}%" if event.bytes_expected else ""
         return f"backup {event.backup_id}: {phase}{percent}"

@@ -22,7 +22,9 @@ from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, Interrup
 from backup_agent.journal.interface import Job, Origin
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.backup import create_backup
+from backup_agent.operations.instance_wait import Operated, too_late
 from backup_agent.operations.job import Asked, cancelled, is_orphan
+from backup_agent.operations.kinds import OPERATIONS
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.task_run import carry_out
@@ -69,6 +71,8 @@ class Worker:
         self._pause = _BEAT
         self._busy_until = float("-inf")
         self._aside = Aside(self._wake.set)
+        self._operated: Operated | None = None
+        """What has kept a backup waiting just now."""
         self.looked = threading.Event()
         """Set when it is known what earlier processes have left, or why that can't be known yet."""
         self.recovered = threading.Event()
@@ -230,7 +234,8 @@ class Worker:
         if (running := self._take(job.id)) is None:
             return
         try:
-            asked = Asked(job.origin, job.expires)
+            late = None if self._operated is None else too_late(self._services, job.received, self._operated)
+            asked = Asked(job.origin, job.expires, late)
             create_backup(job.command, asked, self._services, running.cancellation, running.hurry)
         except JournalError:
             raise
@@ -241,12 +246,14 @@ class Worker:
             if self._is_open(job):  # nobody here could end it any more: the next start can
                 raise
         finally:
+            self._operated = None
             self._running = None
             give_back_freed_memory()
 
     def _carry_out_task(self, task: Task) -> None:
         if (running := self._take(task.backup_id, task.kind)) is None:
             return
+        began = self._services.clock.now()
         try:
             carry_out(task, self._services, running.cancellation)
         except JournalError:
@@ -259,6 +266,9 @@ class Worker:
         except Exception:
             log.exception("internal error", code=ErrorCode.INTERNAL, kind=task.kind, backup_id=task.backup_id)
         finally:
+            if task.kind in OPERATIONS:
+                began = self._operated.began if self._operated is not None else began
+                self._operated = Operated(task.kind, began, self._services.clock.now())
             self._running = None
             give_back_freed_memory()
 
@@ -267,6 +277,7 @@ class Worker:
         return found is not None and found.state not in TERMINAL
 
     def _idle(self) -> None:
+        self._operated = None
         if time.monotonic() - self._forgotten > _FORGET_EVERY:
             self._forgotten = time.monotonic()
             self._forget()

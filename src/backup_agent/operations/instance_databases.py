@@ -1,0 +1,89 @@
+"""`instance.create_databases`, `instance.list_databases` and `instance.delete_database`.
+
+What is there already is refused, unless it may be the work of an attempt that was interrupted. Nothing is taken back
+when one of several fails: the error names it, and those before it are made.
+"""
+
+from __future__ import annotations
+
+from backup_agent.domain.administration import Reserved, charset_fault, database_fault
+from backup_agent.domain.instance_command import CreateDatabases, DeleteDatabase, ListDatabases, NewDatabase
+from backup_agent.instance.administration_refusals import database_exists, database_not_found, name_refused
+from backup_agent.operations.instance_operation import Operation, Result, Work, no_names
+from backup_agent.operations.instance_pages import page
+
+
+def check_new(command: CreateDatabases, reserved: Reserved) -> None:
+    seen: set[str] = set()
+    for database in command.databases:
+        check_name(database.name, reserved, new=True)
+        if database.name in seen:
+            raise name_refused("database", database.name, "is given twice")
+        seen.add(database.name)
+        for what, given in (("character set", database.character_set), ("collation", database.collate)):
+            if given is not None and (fault := charset_fault(given)):
+                raise name_refused(what, given, fault)
+
+
+def check_name(name: str, reserved: Reserved, *, new: bool) -> None:
+    if fault := database_fault(name, reserved, new=new):
+        raise name_refused("database", name, fault)
+
+
+def create(command: CreateDatabases, work: Work) -> Result:
+    if not work.again:
+        there = {database.name for database in work.server.databases()}
+        for database in command.databases:
+            if database.name in there:
+                raise database_exists(database.name)
+        _check_collations(command, work)
+        work.begin()
+    for database in command.databases:
+        work.server.create_database(
+            database.name, character_set=database.character_set, collate=database.collate, again=work.again
+        )
+    return {"databases": [{"name": database.name} for database in command.databases]}
+
+
+def listed(command: ListDatabases, work: Work) -> Result:
+    ours = [one for one in work.server.databases() if not work.reserved.has_database(one.name)]
+    shown_now, marker = page(ours, lambda one: one.name, command)
+    databases = [{"name": one.name, "character_set": one.character_set, "collate": one.collate} for one in shown_now]
+    return {"databases": databases, "next_marker": marker}
+
+
+def delete(command: DeleteDatabase, work: Work) -> Result:
+    if not work.again:
+        if command.name not in {database.name for database in work.server.databases()}:
+            raise database_not_found(command.name)
+        work.begin()
+    work.server.drop_database(command.name, again=work.again)
+    return {}
+
+
+def _check_collations(command: CreateDatabases, work: Work) -> None:
+    wanting = [one for one in command.databases if one.character_set is not None or one.collate is not None]
+    if not wanting:
+        return
+    known = {(charset.lower(), collation.lower()) for charset, collation in work.server.collations()}
+    for one in wanting:
+        if not any(_fits(one, charset, collation) for charset, collation in known):
+            raise name_refused(
+                "character set", f"{one.character_set or ''} {one.collate or ''}".strip(), "is not one of the server's"
+            )
+
+
+def _fits(wanted: NewDatabase, charset: str, collation: str) -> bool:
+    """`utf8` is the server's other name for `utf8mb3`."""
+    asked = [one.lower().replace("utf8_", "utf8mb3_") if one else one for one in (wanted.character_set, wanted.collate)]
+    asked_charset = "utf8mb3" if asked[0] == "utf8" else asked[0]
+    return asked_charset in {None, charset} and asked[1] in {None, collation}
+
+
+def _check_delete(command: DeleteDatabase, reserved: Reserved) -> None:
+    check_name(command.name, reserved, new=False)
+
+
+CREATE_DATABASES = Operation("instance.create_databases", CreateDatabases, check_new, create)
+LIST_DATABASES = Operation("instance.list_databases", ListDatabases, no_names, listed)
+DELETE_DATABASE = Operation("instance.delete_database", DeleteDatabase, _check_delete, delete)

@@ -1,0 +1,138 @@
+"""`instance.create_users`, `instance.list_users` and `instance.delete_user`.
+
+Users who may do anything beyond databases of their own are the operator's: not shown, and not deleted. A grant is on
+databases that are there, by their names, never on a pattern.
+"""
+
+from __future__ import annotations
+
+from backup_agent.domain.administration import (
+    Reserved,
+    grantable,
+    hash_fault,
+    host_fault,
+    password_fault,
+    shown,
+    user_fault,
+)
+from backup_agent.domain.instance_command import CreateUsers, DeleteUser, ListUsers, NewUser
+from backup_agent.errors import ErrorCode, RejectedError
+from backup_agent.instance.administration import User
+from backup_agent.instance.administration_refusals import (
+    database_not_found,
+    name_refused,
+    not_grantable,
+    user_exists,
+    user_not_found,
+)
+from backup_agent.operations.instance_databases import check_name
+from backup_agent.operations.instance_operation import Operation, Result, Work, no_names
+from backup_agent.operations.instance_pages import page
+from backup_agent.operations.instance_secrets import hash_of
+
+
+def check_new(command: CreateUsers, reserved: Reserved) -> None:
+    seen: set[tuple[str, str]] = set()
+    for user in command.users:
+        _check_name(user.name, reserved, new=True)
+        if fault := host_fault(user.host):
+            raise name_refused("host", user.host, fault)
+        _check_password(user)
+        if _account(user) in seen:
+            raise name_refused("user", user.name, "is given twice")
+        seen.add(_account(user))
+        for database in user.databases:
+            check_name(database.name, reserved, new=False)
+            if not grantable(database.name):
+                raise not_grantable(database.name)
+
+
+def create(command: CreateUsers, work: Work) -> Result:
+    if not work.again:
+        there = {(user.name, user.host) for user in work.server.users()}
+        databases = {database.name for database in work.server.databases()}
+        for user in command.users:
+            if _account(user) in there:
+                raise user_exists(*_account(user))
+            for database in user.databases:
+                if database.name not in databases:
+                    raise database_not_found(database.name)
+        work.begin()
+    for user in command.users:
+        work.server.create_user(
+            *_account(user), hash_of(user), [database.name for database in user.databases], again=work.again
+        )
+    return {"users": [{"name": user.name, "host": user.host.lower()} for user in command.users]}
+
+
+def listed(command: ListUsers, work: Work) -> Result:
+    ours = sorted((user for user in work.server.users() if _is_tenants(user, work.reserved)), key=_marker)
+    shown_now, marker = page(ours, _marker, command)
+    users = [
+        {
+            "name": user.name,
+            "host": user.host,
+            "databases": [{"name": name} for name in user.databases if not work.reserved.has_database(name)],
+        }
+        for user in shown_now
+    ]
+    return {"users": users, "next_marker": marker}
+
+
+def delete(command: DeleteUser, work: Work) -> Result:
+    name, host = command.name, command.host.lower()
+    if not work.again:
+        found = next((user for user in work.server.users() if (user.name, user.host) == (name, host)), None)
+        if found is None:
+            raise user_not_found(name, host)
+        if not _is_tenants(found, work.reserved):
+            raise RejectedError(
+                ErrorCode.NAME_REFUSED,
+                f"the user {shown(name)}@{shown(host)} may do more than in databases of its own",
+                "Such a user is the operator's, who can delete it by SQL.",
+            )
+        work.begin()
+    work.server.drop_user(name, host, again=work.again)
+    return {}
+
+
+def _is_tenants(user: User, reserved: Reserved) -> bool:
+    return not user.powerful and not reserved.has_user(user.name)
+
+
+def _marker(user: User) -> str:
+    return f"{user.name}@{user.host}"
+
+
+def _account(user: NewUser) -> tuple[str, str]:
+    """As the server keeps it: hosts in lower case."""
+    return user.name, user.host.lower()
+
+
+def _check_name(name: str, reserved: Reserved, *, new: bool) -> None:
+    if fault := user_fault(name, reserved, new=new):
+        raise name_refused("user", name, fault)
+
+
+def _check_password(user: NewUser) -> None:
+    """Never repeats it."""
+    if user.password is not None:
+        fault = password_fault(user.password.get_secret_value())
+    else:
+        fault = hash_fault(user.password_hash or "")
+    if fault:
+        raise RejectedError(
+            ErrorCode.NAME_REFUSED,
+            f"the password of user {shown(user.name)} {fault}",
+            "docs/administration.md has the rules for passwords.",
+        )
+
+
+def _check_delete(command: DeleteUser, reserved: Reserved) -> None:
+    """Of any host: what there is, the server knows."""
+    _check_name(command.name, reserved, new=False)
+
+
+CREATE_USERS = Operation("instance.create_users", CreateUsers, check_new, create)
+LIST_USERS = Operation("instance.list_users", ListUsers, no_names, listed)
+DELETE_USER = Operation("instance.delete_user", DeleteUser, _check_delete, delete)
