@@ -75,6 +75,14 @@ def test_a_conflict_passes(line: Line, step: Step) -> None:
     assert [retry.error.code for retry in line.retries] == [ErrorCode.STORE_UNREACHABLE]
 
 
+def test_an_answer_without_a_code_is_judged_by_its_status(line: Line) -> None:
+    nothing = b"<Error><Code></Code><Message></Message></Error>"
+    line.proxy.play(answered(429, body=nothing), answered(403, body=nothing))
+
+    assert failure(lambda: line.faulty.put(KEY, SMALL)).code is ErrorCode.STORE_UNREACHABLE
+    assert failure(lambda: line.faulty.put(KEY, SMALL)).code is ErrorCode.STORE_DENIED
+
+
 @pytest.mark.parametrize("status", [403, 405])
 def test_a_store_that_takes_no_puts_is_found_when_it_is_prepared(line: Line, status: int) -> None:
     line.direct.put(KEY, SMALL)

@@ -32,6 +32,7 @@ from tests.servers.faultproxy import (
     upload_cut,
 )
 from tests.servers.s3 import S3Server
+from tests.unit.storage.test_retry import FakeTime
 
 pytestmark = pytest.mark.server
 
@@ -120,7 +121,10 @@ def test_nobody_listening_is_unreachable_and_tried_again(line: Line, s3: S3Serve
     with FaultProxy(s3.port) as gone:
         pass
     store = S3Store("bucket", "", create=True, options=s3.options(endpoint_url=gone.url, timeout_s=TIMEOUT_S))
-    retrying = RetryingStore(store, give_up_after=3, cancellation=Cancellation(), on_retry=line.retries.append)
+    fake_time = FakeTime()
+    retrying = RetryingStore(
+        store, give_up_after=1, cancellation=fake_time, on_retry=line.retries.append, clock=lambda: fake_time.now
+    )
 
     error = failure(lambda: retrying.put(KEY, SMALL))
 
