@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check docs bench lock install uninstall install-api uninstall-api setup packages clean
+.PHONY: help demo test check docs bench bench-api lock install uninstall install-api uninstall-api setup packages clean
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts "$$(printf '\t')"
 
@@ -40,6 +40,11 @@ bench: packages $(READY)  ## compare with other tools: SIZE_MB=4096 ROUNDS=3 CON
 	@./setup/bench.sh .venv-bench
 	$(BIN)/python -m bench --size-mb $(or $(SIZE_MB),4096) --rounds $(or $(ROUNDS),3) $(if $(CONTENDERS),--contenders $(CONTENDERS)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(OUT),--out $(OUT)) $(if $(DIR),--directory $(DIR))
+
+bench-api: setup  ## the API beside a simulated fleet: AGENTS=1000 BACKUPS=50000 RATE=1000 SECONDS_EACH=30 OUT=docs/benchmarks
+	@./setup/packages.sh tests
+	$(BIN)/python -m bench.api --agents $(or $(AGENTS),1000) --backups $(or $(BACKUPS),50000) --rate $(or $(RATE),1000) \
+	  --seconds $(or $(SECONDS_EACH),30) $(if $(OUT),--out $(OUT))
 
 lock: setup  ## resolve the dependencies anew into requirements/
 	$(BIN)/python -m pip install -q uv

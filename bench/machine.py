@@ -48,7 +48,7 @@ def describe(load_before: float) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Of each program that was found, the first line it says that holds a version."""
-    found = {"python": platform.python_version(), "backup-agent": _own_version()}
+    found = {"python": platform.python_version(), "backup-agent": own_version()}
     found |= {name: version(name) for name in _DISTRIBUTIONS}
     for program, arguments in _VERSION_OF.items():
         if (path := find(program)) is not None:
@@ -59,7 +59,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _own_version() -> str:
+def own_version() -> str:
     """With the commit, and a `+` when the tree differs from it."""
     root = Path(__file__).parents[1]
     told = subprocess.run(

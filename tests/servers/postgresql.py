@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -24,11 +25,13 @@ _USER = "postgres"
 class PrivatePostgreSQL:
     """Serves while its context is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` are lines of postgresql.conf by key and win over ours."""
         # Short, for a socket's path, and not below pytest's directories, which only their owner may enter.
         self.base = Path(tempfile.mkdtemp(prefix="postgresql-", dir="/tmp"))
         self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self._process: subprocess.Popen[bytes] | None = None
+        self._settings = {"fsync": "off", "shared_buffers": "16MB", "max_connections": "60", **(settings or {})}
 
     @property
     def url(self) -> str:
@@ -49,8 +52,8 @@ class PrivatePostgreSQL:
                 [
                     *self._as_user(),
                     self._bin / "postgres",
-                    *("-D", data, "-k", self.base, "-c", "listen_addresses=", "-c", "fsync=off"),
-                    *("-c", "shared_buffers=16MB", "-c", "max_connections=60"),
+                    *("-D", data, "-k", self.base, "-c", "listen_addresses="),
+                    *(word for key, value in self._settings.items() for word in ("-c", f"{key}={value}")),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
