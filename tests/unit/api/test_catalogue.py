@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from backup_agent.api.catalogue import migrate
 from backup_agent.api.catalogue.database import Database
@@ -71,3 +73,41 @@ def test_a_directory_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'file' / 'sub' / 'a.db'}"
     with closing(Database(url)) as database, pytest.raises(CatalogueError, match=r"can't be made"):
         migrate.make_ready(database)
+
+
+def test_who_writes_waits_for_another_process_that_writes(database: Database, tmp_path: Path) -> None:
+    migrate.upgrade(database)
+    began, written = threading.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM tombstones"))
+        written.set()
+
+    def write() -> None:
+        began.set()
+        database.write(work)
+
+    with closing(sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writer = threading.Thread(target=write)
+        writer.start()
+        began.wait()
+        other.execute("INSERT INTO tombstones VALUES ('a', 'b', 1)")
+        assert not written.is_set()
+        other.execute("COMMIT")
+        writer.join()
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT COUNT(*) FROM tombstones")).scalar_one() == 0
+
+
+def test_who_can_not_write_for_too_long_is_told_so(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.upgrade(database)
+    monkeypatch.setattr("backup_agent.api.catalogue.database._BUSY_S", 0.01)
+    with closing(sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CatalogueError, match="database is locked"):
+            database.write(lambda connection: connection.execute(text("DELETE FROM tombstones")))
+        other.execute("COMMIT")
+    database.write(lambda connection: connection.execute(text("DELETE FROM tombstones")))
