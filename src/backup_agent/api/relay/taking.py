@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
-from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from backup_agent.api import commands
 from backup_agent.api.catalogue import outbox
@@ -20,6 +20,7 @@ from backup_agent.api.catalogue.tables import backups, instances, tombstones
 from backup_agent.api.catalogue.values import ACTIVE, COLUMNS, Backup, backup_of
 from backup_agent.api.relay.hearing import REJECTED, RESTORED, VERIFIED, AgentTold, BackupTold, Heard
 from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, is_gone, judge
+from backup_agent.api.relay.writing import write
 from backup_agent.domain.state import State
 from backup_agent.errors import ErrorCode
 
@@ -182,48 +183,10 @@ def _write(connection: Connection, batch: _Batch) -> None:
         bury(connection, gone, batch.now)
     changed = [backup for backup_id, backup in batch.known.items() if batch.before.get(backup_id) is not backup]
     if changed:
-        settled = _with_places(connection, changed)
-        ended = [backup for backup in settled if backup.active_instance is None]
-        active = [backup for backup in settled if backup.active_instance is not None]
-        for rows in (ended, active):  # a place must be given up before another takes it
-            _update(connection, [backup for backup in rows if backup.id in batch.before])
-            _insert(connection, [backup for backup in rows if backup.id not in batch.before])
+        write(connection, batch.before, changed)
     for backup_id, instance_id in batch.unwanted.items():
         account = connection.execute(select(instances.c.account_id).where(instances.c.id == instance_id)).scalar_one()
         outbox.put(connection, instance_id, backup_id, commands.delete_backup(backup_id, account), batch.now)
-
-
-def _with_places(connection: Connection, changed: Sequence[Backup]) -> Sequence[Backup]:
-    """The agent's truth is written in any case: a second active backup of an instance goes without the place."""
-    wanting = {backup.instance_id for backup in changed if backup.status in ACTIVE}
-    taken: dict[str | None, str] = {}
-    if wanting:
-        query = select(backups.c.active_instance, backups.c.id).where(backups.c.active_instance.in_(wanting))
-        taken = {row.active_instance: row.id for row in connection.execute(query)}
-    for backup in changed:
-        if backup.status not in ACTIVE and taken.get(backup.instance_id) == backup.id:
-            del taken[backup.instance_id]
-    settled: list[Backup] = []
-    for backup in changed:
-        place: str | None = None
-        if backup.status in ACTIVE and taken.setdefault(backup.instance_id, backup.id) == backup.id:
-            place = backup.instance_id
-        settled.append(replace(backup, active_instance=place))
-    return settled
-
-
-def _update(connection: Connection, rows: Sequence[Backup]) -> None:
-    if rows:
-        values: dict[str, BindParameter[object]] = {name: bindparam(f"new_{name}") for name in COLUMNS if name != "id"}
-        statement = update(backups).where(backups.c.id == bindparam("which")).values(values)
-        connection.execute(
-            statement, [{"which": row.id, **{f"new_{name}": getattr(row, name) for name in values}} for row in rows]
-        )
-
-
-def _insert(connection: Connection, rows: Sequence[Backup]) -> None:
-    if rows:
-        connection.execute(insert(backups), [{name: getattr(row, name) for name in COLUMNS} for row in rows])
 
 
 def _hear_agents(connection: Connection, beats: dict[str, AgentTold], others: Iterable[str], now: datetime) -> None:
