@@ -160,7 +160,7 @@ def _await(condition: Callable[[], object], what: str) -> None:
 
 
 def _cpu(api: Api, fleet: Fleet) -> dict[str, float]:
-    """CPU seconds so far of who takes part; the users are left out, who come and go."""
+    """CPU seconds so far of who takes part, and of everybody else on the machine, the users among them."""
     relay = api.processes()[-1]
     found: dict[str, float] = {}
     own = {fleet.pid: "fleet", relay: "relay", **dict.fromkeys(api.processes()[:-1], "workers")}
@@ -170,7 +170,8 @@ def _cpu(api: Api, fleet: Fleet) -> dict[str, float]:
             times = process.cpu_times()
             if name is not None:
                 found[name] = found.get(name, 0.0) + times.user + times.system
-    return found
+    machine = psutil.cpu_times()
+    return found | {"users and others": machine.user + machine.nice + machine.system - sum(found.values())}
 
 
 def _used(before: dict[str, float], after: dict[str, float], seconds: float) -> dict[str, float]:

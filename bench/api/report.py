@@ -71,7 +71,7 @@ when it could be sent.
 - *events*: that many a second are told, and are taken in, meanwhile.
 - *p50*, *p99*, *max*: of the users' waits over {sizes.seconds:g} s.
 - *backlog*: {sizes.backlog} events were told while the API was stopped; how fast it takes them in when it is back.
-- *CPU*: in cores, of those who take part. The users' own process is left out."""
+- *CPU*: in cores, of those who take part; *users and others* are the users, and all else on the machine."""
 
 
 def _targets(targets: Iterable[Target]) -> str:
