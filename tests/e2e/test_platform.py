@@ -254,13 +254,6 @@ def test_what_was_made_through_the_api_restores(chain: Chain, agent: ConfinedAge
         assert checksums(restored, ["shop"]) == chain.contents
 
 
-def test_a_backup_by_hand_on_the_host_is_in_the_catalogue(platform: Platform, agent: ConfinedAgent) -> None:
-    backup = agent.backup("--name", "by hand")
-    until(lambda: not platform.is_gone(backup["id"]), "a row")
-    shown = platform.await_status(backup["id"], "COMPLETED")
-    assert (shown.name, shown.checksum, shown.instance_id) == ("by hand", backup["checksum"], agent.instance_id)
-
-
 def test_deleted_with_its_children_a_backup_is_gone_from_swift_too(
     platform: Platform, chain: Chain, agent: ConfinedAgent
 ) -> None:
