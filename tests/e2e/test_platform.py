@@ -288,7 +288,7 @@ def test_a_backup_that_was_whole_when_its_agent_was_killed_has_completed(
     platform: Platform, new_agent: Callable[[], ConfinedAgent], tmp_path: Path
 ) -> None:
     agent = new_agent()
-    with Daemon(agent, prefix=[KILLPOINT, "the manifest is stored", str(tmp_path / "killed")]) as first:
+    with Daemon(agent, prefix=[KILLPOINT, "the manifest is in Swift", str(tmp_path / "killed")]) as first:
         backup = platform.trove.backups.create("whole", agent.instance_id)
         assert first.end().status == -9, first.text
     platform.await_status(backup.id, "BUILDING")

@@ -26,6 +26,7 @@ from backup_agent.operations.instance_operation import Work as OperationWork
 from backup_agent.operations.recording import Recorder
 from backup_agent.operations.tasks import Work
 from backup_agent.storage.local import LocalStore
+from backup_agent.storage.swift import SwiftStore
 
 Condition = Callable[..., bool]
 
@@ -64,7 +65,7 @@ def _tells(kind: EventType, phase: Phase | None = None) -> Condition:
 
 
 def _puts(part: str) -> Condition:
-    return lambda _, key, __: part in key
+    return lambda _, key, *__, **___: part in key
 
 
 def _deletes(part: str) -> Condition:
@@ -137,8 +138,10 @@ OPERATING = {
 }
 """Those of an operation on the instance."""
 
+IN_SWIFT = {"the manifest is in Swift": Point(SwiftStore, "put", after=True, when=_puts("/manifest.json"))}
+
 if __name__ == "__main__":
     point, mark = sys.argv[1], Path(sys.argv[2])
-    {**POINTS, **FAILING, **RECOVERING, **DELETING, **OPERATING}[point].arm(mark)
+    {**POINTS, **FAILING, **RECOVERING, **DELETING, **OPERATING, **IN_SWIFT}[point].arm(mark)
     sys.argv = ["backup-agent", *sys.argv[3:]]
     main()
