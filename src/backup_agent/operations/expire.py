@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+
+import structlog
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.retention import Candidate, Rules, Verdict, decide
-from backup_agent.errors import ErrorCode, RejectedError
+from backup_agent.errors import ErrorCode, RejectedError, StoreError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.delete_by_hand import Deletion, delete_agreed, deleting
 from backup_agent.operations.delete_plan import Shelf, shelf
 from backup_agent.operations.pins import pins_of
 from backup_agent.operations.restore import RestoreProgress
 from backup_agent.operations.services import BackupServices, Services
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ def expire(
     cancellation: Cancellation,
     on_progress: Callable[[RestoreProgress], None],
 ) -> Deletion:
-    """Deletes those of `agreed` that are to expire, if that is still so. What has come to light since stays.
+    """Deletes those of `agreed` that are to expire, if that is still so. What has come to light since stays, and what
+    the store keeps by Object Lock, of which the log warns.
 
     Raises as a deletion does.
     """
@@ -59,8 +65,20 @@ def expire(
         now = _judge(found, catalogue, rules, services)
         going = _expiring(now) & ids
         for backup_id in _roots(now, going):
-            delete_agreed(backup_id, going, services, cancellation, on_progress, done=done, found=found)
+            with _putting_up_with_locks(backup_id):
+                delete_agreed(backup_id, going, services, cancellation, on_progress, done=done, found=found)
     return done
+
+
+@contextmanager
+def _putting_up_with_locks(backup_id: str) -> Iterator[None]:
+    """What the store keeps by Object Lock expires another time; the others go."""
+    try:
+        yield
+    except StoreError as error:
+        if error.code is not ErrorCode.OBJECT_LOCKED:
+            raise
+        log.warning("the store keeps a backup that has expired", backup_id=backup_id, reason=error.message)
 
 
 def _judge(found: Shelf, catalogue: Catalogue, rules: Rules, services: Services) -> tuple[Judged, ...]:

@@ -20,6 +20,7 @@ from backup_agent.domain.objects import ObjectKind, kind_of
 from backup_agent.domain.state import TERMINAL
 from backup_agent.errors import ErrorCode, MissingError, StoreError
 from backup_agent.operations.catalogue import Catalogue
+from backup_agent.operations.cleanup import putting_up_with_locks
 from backup_agent.operations.clock import Clock
 from backup_agent.operations.delete import DELETE
 from backup_agent.operations.delete_objects import Removed, Remover
@@ -181,7 +182,8 @@ class _Collector:
         self._on_found(garbage)
         if garbage.kept is None and not self._search.dry:
             remover = Remover(self._store, self._cancellation)
-            self._found.removed += remover.remove(heap.place)
+            with putting_up_with_locks(heap.place):
+                self._found.removed += remover.remove(heap.place)
 
     def _keeps(self, heap: _Heap, now: datetime) -> str | None:
         if heap.youngest is None or heap.ageless:

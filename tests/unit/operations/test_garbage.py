@@ -14,7 +14,7 @@ import pytest
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.process import ProcessId
-from backup_agent.errors import BusyError
+from backup_agent.errors import BusyError, ErrorCode, StoreError
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.process import namespace, this_process
 from backup_agent.operations.clock import SystemClock
@@ -190,3 +190,18 @@ def test_what_a_store_does_not_date_is_never_garbage(desk: Desk, agent: Confined
     desk.services = desk.with_store(Dateless)
     (found,) = collected(desk).garbage
     assert found.kept == "the store does not say how old it is"
+
+
+def test_what_the_store_keeps_by_a_lock_keeps_nothing_else(desk: Desk, agent: ConfinedAgent) -> None:
+    locked, free = leave(agent, "chunk-00000000.zst"), leave(agent, "chunk-00000000.zst")
+
+    class Locking(StoreInFront):
+        def delete(self, key: str) -> None:
+            if locked.name in key:
+                raise StoreError(ErrorCode.OBJECT_LOCKED, f"{key} is kept until tomorrow", "Wait for that.")
+            super().delete(key)
+
+    desk.services = desk.with_store(Locking)
+    assert len(collected(desk).garbage) == 2
+    assert locked.exists()
+    assert not free.exists()
