@@ -77,8 +77,12 @@ def _create(connection: Connection, order: Order, account_id: str | None, rules:
 
 
 def lock_account(connection: Connection, account_id: str) -> None:
-    """Until the transaction ends. SQLite has locked everything already."""
-    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+    """Until the transaction ends. SQLite has locked everything already.
+
+    PostgreSQL's weaker lock, so that backups that agents tell of can be inserted meanwhile: for their foreign key, they
+    would else wait in line with all creates of the account, and the batch of events with them.
+    """
+    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
 
 
 def _parent(connection: Connection, order: Order, instance: Instance) -> str | None:
