@@ -18,6 +18,13 @@ from bench.phases import tell
 
 _DISTRIBUTIONS = ("fastapi", "pika", "psycopg", "SQLAlchemy", "uvicorn")
 
+_QUIET = 0.5
+"""The load average, before all begins, up to which a machine has nothing else to do."""
+_BUSY = """\
+**The machine was busy with other things before this began** (its load is below), and likely meanwhile: the CPU of
+*users and others* says how much was left for those who were measured. Times and rates that were reached in spite of
+that are good; all else, and what is compared, has to be measured again on a quiet machine."""
+
 
 def write(measured: Sequence[Measured], bench: Bench, directory: Path, *, load_before: float) -> str:
     """Into `directory`; the text of api.md."""
@@ -45,6 +52,8 @@ def _sections(
     yield "# Benchmark of the API"
     yield "<!-- Written by `make bench-api`; do not edit. -->"
     yield _method(bench)
+    if float(facts["machine"]["load before"]) > _QUIET:
+        yield _BUSY
     yield "## Targets"
     yield _targets(targets)
     for one in measured:
