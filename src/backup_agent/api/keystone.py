@@ -100,4 +100,5 @@ def _options(config: KeystoneConfig) -> dict[str, Any]:
         "include_service_catalog": False,
         "service_token_roles_required": True,
         "http_connect_timeout": 5,
+        "token_cache_time": -1,  # it would believe a revoked token for five minutes more than we do
     }
