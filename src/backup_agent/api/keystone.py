@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import structlog
+from keystoneauth1.exceptions import ClientException
+
 from backup_agent.api import faults
 from backup_agent.api.callers import Caller
 from backup_agent.api.settings import KeystoneConfig, read_secret
 from backup_agent.errors import ConfigError, ErrorCode
+
+log = structlog.get_logger(__name__)
 
 _KEPT = 10_000
 """Answers remembered at most."""
@@ -61,13 +66,17 @@ class KeystoneAuthenticator:
             "HTTP_X_AUTH_TOKEN": token,
         }
         statuses: list[str] = []
-        for _ in self._protocol(environment, lambda status, *_: statuses.append(status)):
-            pass
+        try:
+            for _ in self._protocol(environment, lambda status, *_: statuses.append(status)):
+                pass
+        except ClientException as error:  # the middleware's own login, which it does not translate
+            log.warning("Keystone can't be asked", reason=str(error)[:300])
+            raise _unavailable() from error
         if statuses and statuses[0].startswith("200"):
             return self._caller(environment)
         if statuses and statuses[0].startswith("401"):
             return None
-        raise faults.unavailable("Tokens can't be checked at the moment. Try again later.")
+        raise _unavailable()
 
     def _caller(self, environment: dict[str, Any]) -> Caller | None:
         """A token without a project belongs to no account."""
@@ -76,6 +85,10 @@ class KeystoneAuthenticator:
             return None
         roles = {role.strip().lower() for role in environment.get("HTTP_X_ROLES", "").split(",")}
         return Caller(account_id, self._admin_role in roles)
+
+
+def _unavailable() -> faults.Fault:
+    return faults.unavailable("Tokens can't be checked at the moment. Try again later.")
 
 
 def _found(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -99,6 +112,7 @@ def _options(config: KeystoneConfig) -> dict[str, Any]:
         "delay_auth_decision": False,
         "include_service_catalog": False,
         "service_token_roles_required": True,
-        "http_connect_timeout": 5,
+        "http_connect_timeout": 10,
+        "http_request_max_retries": 1,  # who asks tries again sooner than it would
         "token_cache_time": -1,  # it would believe a revoked token for five minutes more than we do
     }
