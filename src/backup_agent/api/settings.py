@@ -6,24 +6,28 @@ Unknown and invalid keys are fatal, named by their full path. Any key can be ove
 
 from __future__ import annotations
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, FilePath, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import Field, FilePath, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
 
-from backup_agent.broker.connection import check_settings
 from backup_agent.broker.settings import BrokerSettings
+from backup_agent.config import connecting, loading
+from backup_agent.config.loading import FileSettings, Kind
 from backup_agent.config.section import Section, Text
 from backup_agent.config.serving import BrokerConfig, LogConfig
-from backup_agent.domain.validation import explain
-from backup_agent.errors import ConfigError, ErrorCode
 
 DEFAULT_PATH = Path("/etc/backup-agent/backup-api.toml")
 CONFIG_FILE_VARIABLE = "BACKUP_API_CONFIG_FILE"
-_PREFIX = "BACKUP_API_"
+_READER = "API"
+_KIND = Kind(
+    prefix="BACKUP_API_",
+    file_variable=CONFIG_FILE_VARIABLE,
+    example="config/backup-api.toml",
+    example_key="DATABASE__URL",
+    reference="docs/reference/api-configuration.md",
+)
 
 
 class HttpConfig(Section):
@@ -124,11 +128,11 @@ class MetricsConfig(Section):
     """`backup-agent api run` answers `http://127.0.0.1:PORT/metrics`."""
 
 
-class ApiConfig(BaseSettings):
+class ApiConfig(FileSettings):
     """The whole file."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=_PREFIX, env_nested_delimiter="__", env_nested_max_split=2
+        frozen=True, extra="forbid", env_prefix=_KIND.prefix, env_nested_delimiter="__", env_nested_max_split=2
     )
 
     http: HttpConfig = HttpConfig()
@@ -148,102 +152,22 @@ class ApiConfig(BaseSettings):
             raise ValueError(msg)
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, whose content is passed to the constructor."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
 
 def load(path: Path) -> ApiConfig:
     """Raises ConfigError (`config_invalid`) naming the file and every key that is wrong."""
-    _check_environment()
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            f"can't read the configuration {path}: {error.strerror}",
-            "Copy config/backup-api.toml there, or name another file with --config.",
-        ) from error
-    except ValueError as error:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID, f"{path} is not valid TOML: {error}", "Mend the file at the place named."
-        ) from error
-    try:
-        # What pydantic-settings would take for orders to itself, such as `_env_file`, under names it refuses.
-        return ApiConfig(**{f"{key}?" if key.startswith("_") else key: value for key, value in content.items()})
-    except SettingsError as error:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            f"a {_PREFIX} variable of the environment can't be used: {error}",
-            f"Name single keys, such as {_PREFIX}DATABASE__URL; write lists as JSON.",
-        ) from None  # the error behind it shows the value
-    except ValidationError as error:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            f"{path} is not a valid configuration: {explain(error, 'the file')}",
-            "docs/reference/api-configuration.md lists every key.",
-        ) from error
-
-
-def _check_environment() -> None:
-    """A misspelt section would be ignored by the settings library, which looks up only the names it knows."""
-    sections = {name.upper() for name in ApiConfig.model_fields}
-    for name in os.environ:
-        section = name.removeprefix(_PREFIX).partition("__")[0].upper()
-        if name.startswith(_PREFIX) and name != CONFIG_FILE_VARIABLE and section not in sections:
-            raise ConfigError(
-                ErrorCode.CONFIG_INVALID,
-                f"the environment variable {name} names no section of the configuration",
-                f"It must be {_PREFIX}SECTION__KEY; docs/reference/api-configuration.md lists them.",
-            )
+    return loading.load(ApiConfig, path, _KIND)
 
 
 def read_secret(secret: SecretStr | None, file: Path | None, name: str) -> str | None:
     """The secret, from the key or from the file that the key `name` names. Raises ConfigError for an unreadable one."""
-    if secret is not None:
-        return secret.get_secret_value()
-    if file is None:
-        return None
-    try:
-        return file.read_text("utf-8").removesuffix("\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            f"can't read {name} {file}: {error}",
-            "Make the file readable by the API's user, as UTF-8 text.",
-        ) from error
+    return loading.read_secret(secret, file, name, reader=_READER)
 
 
 def broker_settings(broker: BrokerConfig) -> BrokerSettings:
     """Raises ConfigError (`config_invalid`), also for certificates that can't be used."""
-    if not broker.urls:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            "broker.urls is empty: commands can't reach any agent",
-            "Set broker.urls to the RabbitMQ that the agents use.",
-        )
-    settings = BrokerSettings(
-        urls=broker.urls,
-        user=broker.user,
-        password=read_secret(broker.password, broker.password_file, "broker.password_file"),
-        ca_file=broker.ca_file,
-        cert_file=broker.cert_file,
-        key_file=broker.key_file,
-        declare=broker.declare,
-        heartbeat=broker.heartbeat_s,
-        connect_timeout=broker.connect_timeout_s,
-        blocked_timeout=broker.blocked_timeout_s,
-        reconnect_max=broker.reconnect_max_s,
-        dead_letter_limit=broker.dead_letter_limit,
+    return connecting.broker_settings(
+        broker,
+        without="commands can't reach any agent",
+        hint="Set broker.urls to the RabbitMQ that the agents use.",
+        reader=_READER,
     )
-    check_settings(settings)
-    return settings

@@ -11,11 +11,11 @@ from pathlib import Path
 from backup_agent.app.administration import administered
 from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, wire
-from backup_agent.broker.connection import check_settings
 from backup_agent.broker.probe import probe
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.broker.topology import for_commands, for_events
-from backup_agent.config.file import Config, load, read_password
+from backup_agent.config import connecting
+from backup_agent.config.file import Config, load
 from backup_agent.config.serving import BrokerConfig
 from backup_agent.errors import ConfigError, ErrorCode
 from backup_agent.inbox.rabbitmq import RabbitInbox
@@ -134,28 +134,12 @@ class Serving:
 
 def broker_settings(broker: BrokerConfig) -> BrokerSettings:
     """Raises ConfigError (`config_invalid`), also for certificates that can't be used."""
-    if not broker.urls:
-        raise ConfigError(
-            ErrorCode.CONFIG_INVALID,
-            "broker.urls is empty: there is no queue to take commands from",
-            "Set broker.urls; without a broker, use `backup-agent run-once` and its timers.",
-        )
-    settings = BrokerSettings(
-        urls=broker.urls,
-        user=broker.user,
-        password=read_password(broker, "broker"),
-        ca_file=broker.ca_file,
-        cert_file=broker.cert_file,
-        key_file=broker.key_file,
-        declare=broker.declare,
-        heartbeat=broker.heartbeat_s,
-        connect_timeout=broker.connect_timeout_s,
-        blocked_timeout=broker.blocked_timeout_s,
-        reconnect_max=broker.reconnect_max_s,
-        dead_letter_limit=broker.dead_letter_limit,
+    return connecting.broker_settings(
+        broker,
+        without="there is no queue to take commands from",
+        hint="Set broker.urls; without a broker, use `backup-agent run-once` and its timers.",
+        reader="agent",
     )
-    check_settings(settings)
-    return settings
 
 
 def probe_broker(config: Config) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import structlog
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.config.file import Config, read_secret
+from backup_agent.config.file import Config
+from backup_agent.config.loading import read_secret
 from backup_agent.config.storing import StoreConfig
 from backup_agent.errors import ConfigError, ErrorCode
 from backup_agent.storage.interface import Store
