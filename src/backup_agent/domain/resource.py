@@ -10,6 +10,16 @@ from backup_agent.domain.state import State
 from backup_agent.domain.verification import Verification
 
 GIB = 1 << 30
+_NOTHING_STORED = {
+    "size": None,
+    "locationRef": None,
+    "checksum": None,
+    "datastore": None,
+    "progress": 0,
+    "error": None,
+    "verified_at": None,
+}
+"""What a resource has in place of what a manifest tells."""
 
 
 def of_completed(sealed: SealedManifest, location: str, verification: Verification | None = None) -> dict[str, Any]:
@@ -51,13 +61,7 @@ def of_request(request: BackupRequest, status: State, *, created: str, updated: 
         "status": status.value,
         "created": created,
         "updated": updated,
-        "size": None,
-        "locationRef": None,
-        "checksum": None,
-        "datastore": None,
-        "progress": 0,
-        "error": None,
-        "verified_at": None,
+        **_NOTHING_STORED,
     }
 
 
@@ -72,13 +76,7 @@ def of_unknown(backup_id: str, instance_id: str) -> dict[str, Any]:
         "status": State.FAILED.value,
         "created": None,
         "updated": None,
-        "size": None,
-        "locationRef": None,
-        "checksum": None,
-        "datastore": None,
-        "progress": 0,
-        "error": None,
-        "verified_at": None,
+        **_NOTHING_STORED,
     }
 
 
