@@ -49,6 +49,7 @@ def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arg
         began = time.time_ns()
         until(lambda: began_since(server.datadir / "ddl.log", began), "BACKUP STAGE START")
         running.send(signal.SIGSTOP)
+        until(lambda: waits_for_a_reader(running.pid), "the engine to have filled the pipe")
         server.execute(*ddl)
         running.send(signal.SIGCONT)
         return running.end()
@@ -57,6 +58,15 @@ def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arg
 def began_since(ddl_log: Path, time_ns: int) -> bool:
     """The server empties the file when a backup begins, and leaves it there afterwards."""
     return ddl_log.exists() and ddl_log.stat().st_mtime_ns >= time_ns
+
+
+def waits_for_a_reader(agent: int) -> bool:
+    """Whether a thread of a process that the agent has started can't write because its pipe is full."""
+    children = [
+        int(pid) for task in Path(f"/proc/{agent}/task").iterdir() for pid in (task / "children").read_text().split()
+    ]
+    waiting = [thread / "wchan" for pid in children for thread in Path(f"/proc/{pid}/task").iterdir()]
+    return any("pipe_write" in wchan.read_text() for wchan in waiting)
 
 
 def taken_once_more(outcome: Outcome) -> str:
@@ -105,6 +115,38 @@ def test_a_database_that_comes_and_goes_does_not_hide_other_ddl(tmp_path: Path, 
     assert "has not repeated on its copies all DDL that met them: " in taken_once_more(taken)
     assert "Failed to re-copy ./passing/db.opt." in taken_once_more(taken)
     assert_restores_to(shop, agent, taken, tmp_path / "restored")
+
+
+MADE_SINCE = [
+    "CREATE TABLE shop.made ENGINE=InnoDB SELECT seq AS id, 'made' AS what FROM mysql.seq_1_to_60",
+    "CREATE TABLE shop.first ENGINE=InnoDB SELECT seq AS id, 'first' AS what FROM mysql.seq_1_to_70",
+    "RENAME TABLE shop.first TO shop.second",
+    "TRUNCATE TABLE shop.i",
+    "INSERT INTO shop.i VALUES (1, 'anew')",
+    "ALTER TABLE shop.j ADD COLUMN more INT DEFAULT 5, ALGORITHM=COPY",
+    "DROP TABLE gone.i",
+    "CREATE TABLE gone.i (id INT) ENGINE=InnoDB",
+    "INSERT INTO gone.i VALUES (7)",
+]
+"""The engine finds these files without their first pages, which the server writes later, and copies them as new."""
+
+
+def test_an_incremental_right_after_innodb_tables_were_made_is_taken_at_once(
+    tmp_path: Path, shop: PrivateMariaDB
+) -> None:
+    agent = Agent(tmp_path / "agent", shop, extra=SMALL)
+    agent.backup()
+    shop.execute(*MADE_SINCE)
+    first = agent.run("run-once", "--json", "--incremental")
+    assert first.status == 0, first.stderr
+    assert [line for line in first.log if "once more" in line.get("notice", "")] == []
+    assert_restores_to(shop, agent, first, tmp_path / "restored")
+
+    shop.execute("RENAME TABLE shop.second TO shop.third", "INSERT INTO shop.made VALUES (61, 'later')")
+    second = agent.run("run-once", "--json", "--incremental")
+    assert second.status == 0 or second.error["code"] == "ddl_during_backup", second.stderr
+    if second.status == 0:
+        assert_restores_to(shop, agent, second, tmp_path / "restored again")
 
 
 def test_innodb_tables_exchanged_during_an_incremental_are_noticed(tmp_path: Path, shop: PrivateMariaDB) -> None:

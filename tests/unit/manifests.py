@@ -57,6 +57,7 @@ def manifest_of(place: BackupPlace, **fields: Any) -> Manifest:
         "binlog_digest": "2" * 64,
         "replication_source": None,
         "nontransactional_bytes": 0,
+        "newest_tablespace": 7,
         "files": (File(path="ibdata1", size=90),),
         "chunks": (chunk,),
         "totals": Totals(raw_size=100, stored_size=50, raw_sha256="1" * 64),

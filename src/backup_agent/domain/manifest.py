@@ -24,6 +24,8 @@ from backup_agent.errors import ErrorCode, IntegrityError
 FORMAT: Literal[2] = 2
 """Of the manifests that are written. Format 1, which is read too, knew no encryption."""
 
+_LATER_FIELDS = frozenset({"encryption", "newest_tablespace"})
+
 LARGEST_CHUNK = 1 << 30
 """Bytes of the raw stream in a chunk at most: who reads a manifest makes room for that many, whoever wrote it."""
 
@@ -130,6 +132,8 @@ class Manifest(Frozen):
     replication_source: str | None
     """What the engine noted of a replica's own source (`CHANGE MASTER TO ...`), None when it is no replica."""
     nontransactional_bytes: NonNegativeInt
+    newest_tablespace: NonNegativeInt | None = None
+    """No InnoDB tablespace in the backup, or in one that it was made from, has a larger id. None where nobody asked."""
     files: tuple[File, ...]
     chunks: Annotated[tuple[Chunk, ...], Field(min_length=1)]
     totals: Totals
@@ -164,7 +168,7 @@ class SealedManifest:
 
 def encode(manifest: Manifest) -> bytes:
     """The one canonical form of `manifest`."""
-    payload = manifest.model_dump(mode="json", exclude={"encryption"} if manifest.format == 1 else None)
+    payload = manifest.model_dump(mode="json", exclude=_LATER_FIELDS if manifest.format == 1 else None)
     return _canonical({"payload": payload, "sha256": hashlib.sha256(_canonical(payload)).hexdigest()})
 
 

@@ -41,6 +41,7 @@ class Taken:
     replication_source: str | None
     lineage: Lineage
     binlog_digest: str | None
+    newest_tablespace: int
 
 
 def take(
@@ -66,7 +67,13 @@ def take(
     ours = services.instance.connections()
     try:
         taken = _Attempt(
-            services, place, plan, facts=facts, blockers=blockers, teller=teller, cancellation=cancellation
+            services,
+            place,
+            plan,
+            tables=TableWatch(services.instance, facts, parent.manifest if parent else None),
+            blockers=blockers,
+            teller=teller,
+            cancellation=cancellation,
         ).stream(room)
     except BaseException:
         _await_release(services, ours)
@@ -84,7 +91,7 @@ class _Attempt:
         place: BackupPlace,
         plan: BackupPlan,
         *,
-        facts: Facts,
+        tables: TableWatch,
         blockers: Blockers,
         teller: Teller,
         cancellation: Cancellation,
@@ -95,7 +102,7 @@ class _Attempt:
         self._blockers = blockers
         self._teller = teller
         self._cancellation = cancellation
-        self._tables = TableWatch(services.instance, facts)
+        self._tables = tables
         self._told_of_pressure = False
 
     def stream(self, room: SpoolBounds) -> Taken:
@@ -109,16 +116,18 @@ class _Attempt:
             uploaded = self._upload(run, spool, parser)
             report = run.finish()
         files = parser.finish()
-        warning = self._tables.judge(parser, files, incremental=self._plan.incremental_lsn is not None)
+        warning = self._tables.judge(parser, files)
         if warning is not None:
             self._teller.warn(warning)
+        afterwards = services.instance.facts()
         return Taken(
             report=report,
             uploaded=uploaded,
             files=files,
             replication_source=_source(parser.captured),
-            lineage=services.instance.facts().lineage,
+            lineage=afterwards.lineage,
             binlog_digest=services.instance.binlog_digest(report.binlog) if report.binlog else None,
+            newest_tablespace=afterwards.newest_tablespace,
         )
 
     def _note_engine(self, run: EngineRun) -> None:

@@ -56,6 +56,7 @@ def describe(
         binlog_digest=taken.binlog_digest,
         replication_source=taken.replication_source,
         nontransactional_bytes=facts.nontransactional_bytes,
+        newest_tablespace=taken.newest_tablespace,
         files=taken.files,
         chunks=taken.uploaded.chunks,
         totals=taken.uploaded.totals,

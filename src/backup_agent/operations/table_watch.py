@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 
-from backup_agent.domain.manifest import File
+from backup_agent.domain.manifest import File, Manifest
 from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import InstanceError
 from backup_agent.instance.interface import Facts, Instance
@@ -25,10 +25,11 @@ _ENCODED = re.compile("[^0-9A-Za-z_]")
 class TableWatch:
     """Looks for the first time when it is made, before the engine runs. For one run."""
 
-    def __init__(self, instance: Instance, facts: Facts) -> None:
+    def __init__(self, instance: Instance, facts: Facts, parent: Manifest | None) -> None:
         """Raises InstanceError (`datadir_unreadable`)."""
         self._instance = instance
         self._facts = facts
+        self._inherited = None if parent is None else _newest_tablespace(parent, facts)
         self._before = self._look()
         self._after: dict[str, TableFile] | None = None
         self._locked: Locked | None = None
@@ -38,7 +39,7 @@ class TableWatch:
         """To be called before the engine is started."""
         run.when_settled(lambda: self._look_at_settled(run))
 
-    def judge(self, parser: StreamParser, files: tuple[File, ...], *, incremental: bool) -> str | None:
+    def judge(self, parser: StreamParser, files: tuple[File, ...]) -> str | None:
         """A warning of tables that a statement was still writing while they were copied, if there are any.
 
         Raises TakeAgainError (`ddl_during_backup`), and InstanceError (`datadir_unreadable`).
@@ -48,7 +49,7 @@ class TableWatch:
         if self._facts.datastore != "mariadb":
             return None
         after = self._look() if self._after is None else self._after
-        doubts = parser.doubts(self._facts.newest_tablespace if incremental else None)
+        doubts = parser.doubts(self._inherited)
         doubts += changes(files, parser.heads, after)
         doubts += torn(files, parser.heads, self._before, after)
         check_tables(doubts, self._facts.datadir)
@@ -69,6 +70,11 @@ class TableWatch:
 
     def _look(self) -> dict[str, TableFile]:
         return self._instance.table_files(self._facts.datadir)
+
+
+def _newest_tablespace(parent: Manifest, facts: Facts) -> int:
+    """Parents of earlier versions do not tell: they may hold all that was there when the incremental began."""
+    return facts.newest_tablespace if parent.newest_tablespace is None else parent.newest_tablespace
 
 
 def _warning(tables: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ The definitions (.frm) settle what there should be: they are copied while DDL is
 table whose files and definition fit each other and yet hold other rows; only renames do that, so each is a doubt.
 InnoDB's redo log tells its files apart, and so DDL does not harm them, but for renames during an incremental: the
 prepare fails when tables took each other's names (.ren files), and when a table that the parent has was renamed before
-the engine had opened it (.new files).
+the engine had opened it (.new files). Tables that were made since come as .new files as well, and do no harm.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def doubts(
 ) -> list[Doubt]:
     """`paths` are all files the stream extracts to; `heads` and `replayed` are the parser's. Empty when all is well.
 
-    `newest_tablespace` is for an incremental: the largest id that a tablespace had before it began; None for a full.
+    `newest_tablespace` is for an incremental: the largest id of a tablespace that its parent holds; None for a full.
     At most one doubt for a table is by DDL, and at most one is not.
     """
     kept = {path for path in paths if "/" in path and not path.rpartition("/")[2].startswith(_TEMPORARY)}

@@ -69,13 +69,13 @@ def csv(size: int, *, changed: float = -3600.0) -> dict[str, TableFile]:
 
 
 def watch(run: FakeRun, *states: dict[str, TableFile] | InstanceError) -> TableWatch:
-    made = TableWatch(cast("Instance", FakeInstance(*states)), FACTS)
+    made = TableWatch(cast("Instance", FakeInstance(*states)), FACTS, None)
     made.follow(cast("EngineRun", run))
     return made
 
 
 def judge(made: TableWatch) -> str | None:
-    return made.judge(StreamParser(), COPIED, incremental=False)
+    return made.judge(StreamParser(), COPIED)
 
 
 def test_what_is_deleted_after_the_locks_are_released_is_no_doubt() -> None:
@@ -119,7 +119,7 @@ def test_a_name_is_looked_up_as_the_server_encodes_it() -> None:
     made = watch(run, late)
     run.settle()
 
-    assert made.judge(StreamParser(), (File(path=path, size=100),), incremental=False) is None
+    assert made.judge(StreamParser(), (File(path=path, size=100),)) is None
 
 
 @pytest.mark.parametrize("run", [FakeRun(settled=False), FakeRun(locked_at=None)], ids=["too late", "not told"])

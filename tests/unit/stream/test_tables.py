@@ -240,14 +240,14 @@ def test_innodb_tables_renamed_to_free_names_are_no_doubt() -> None:
     assert doubts(whole("d/a.ren", b"d/b") + whole("d/c.ren", b"e/a"), newest_tablespace=NEWEST) == []
 
 
-def test_an_innodb_table_that_is_older_than_the_incremental_and_comes_as_new_is_doubted() -> None:
+def test_an_innodb_table_that_the_parent_has_and_that_comes_as_new_is_doubted() -> None:
     assert doubted(whole("d/t.new", ibd(NEWEST)), newest_tablespace=NEWEST) == [
         ("d/t", "it was renamed before the engine had opened it")
     ]
 
 
 @pytest.mark.parametrize("space", [NEWEST + 1, 0], ids=["made since", "first page not written yet"])
-def test_an_innodb_table_made_during_the_incremental_is_no_doubt(space: int) -> None:
+def test_an_innodb_table_made_since_the_parent_is_no_doubt(space: int) -> None:
     assert doubts(whole("d/t.new", ibd(space)), newest_tablespace=NEWEST) == []
 
 
