@@ -168,7 +168,7 @@ class SealedManifest:
 
 def encode(manifest: Manifest) -> bytes:
     """The one canonical form of `manifest`."""
-    payload = manifest.model_dump(mode="json", exclude=_LATER_FIELDS if manifest.format == 1 else None)
+    payload = manifest.model_dump(mode="json", exclude=set(_LATER_FIELDS) if manifest.format == 1 else None)
     return _canonical({"payload": payload, "sha256": hashlib.sha256(_canonical(payload)).hexdigest()})
 
 

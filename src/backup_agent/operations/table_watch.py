@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from backup_agent.domain.manifest import File, Manifest
 from backup_agent.engine.interface import EngineRun
@@ -30,6 +31,7 @@ class TableWatch:
         self._instance = instance
         self._facts = facts
         self._inherited = None if parent is None else _newest_tablespace(parent, facts)
+        self._parent_begun = None if parent is None else datetime.fromisoformat(parent.started)
         self._before = self._look()
         self._after: dict[str, TableFile] | None = None
         self._locked: Locked | None = None
@@ -52,7 +54,7 @@ class TableWatch:
         doubts = parser.doubts(self._inherited)
         doubts += changes(files, parser.heads, after)
         doubts += torn(files, parser.heads, self._before, after)
-        check_tables(doubts, self._facts.datadir)
+        check_tables(doubts, self._facts.datadir, self._parent_begun)
         meanwhile = written(files, parser.heads, after, self._locked) if self._locked is not None else []
         return _warning([doubt.table for doubt in meanwhile]) if meanwhile else None
 

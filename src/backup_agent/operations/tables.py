@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -45,14 +46,16 @@ class Locked:
     """The tables that it copies later, when no statement is at work any more; named as `Doubt.table`."""
 
 
-def check_tables(doubts: Sequence[Doubt], datadir: Path) -> None:
+def check_tables(doubts: Sequence[Doubt], datadir: Path, parent_begun: datetime | None = None) -> None:
     """Raises TakeAgainError (`ddl_during_backup`) for doubts that the server's own files do not explain.
 
-    A table that lacks a file on the server too, or a file that belongs to no table there, is logged and backed up as
-    it is.
+    `parent_begun` is for an incremental: when its parent was begun. A table that lacks a file on the server too, or a
+    file that belongs to no table there, is logged and backed up as it is.
     """
     grave: list[Doubt] = []
     for doubt in doubts:
+        if doubt.unless_settled and _had_its_name(datadir / f"{doubt.table}.frm", parent_begun):
+            continue
         if doubt.by_ddl or not _is_so_at_source(doubt, datadir):
             grave.append(doubt)
         else:
@@ -143,6 +146,14 @@ def _is_so_at_source(doubt: Doubt, datadir: Path) -> bool:
         return here == doubt.files and _checksum(datadir / f"{doubt.table}.frm") == doubt.definition
     except OSError:
         return False  # it has changed since, or can't be read: then the stream is not to be trusted
+
+
+def _had_its_name(definition: Path, at: datetime | None) -> bool:
+    """A definition's inode changes when it is made or renamed."""
+    try:
+        return at is not None and definition.stat().st_ctime < at.timestamp()
+    except OSError:
+        return False
 
 
 def _checksum(definition: Path) -> int | None:

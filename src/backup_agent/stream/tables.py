@@ -10,7 +10,8 @@ The definitions (.frm) settle what there should be: they are copied while DDL is
 table whose files and definition fit each other and yet hold other rows; only renames do that, so each is a doubt.
 InnoDB's redo log tells its files apart, and so DDL does not harm them, but for renames during an incremental: the
 prepare fails when tables took each other's names (.ren files), and when a table that the parent has was renamed before
-the engine had opened it (.new files). Tables that were made since come as .new files as well, and do no harm.
+the engine had opened it (.new files). Tables that were made since the parent come as .new files as well, and so do
+those of the parent that kept their names, if the server has written no checkpoint since they were made: without harm.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Doubt:
     """Its files of the engines in question that the stream holds: names without the directory."""
     definition: int | None = None
     """CRC-32 of its .frm, None when the stream holds none."""
+    unless_settled: bool = False
+    """There is none if the table has had its name since before the parent was begun."""
 
 
 def split_path(path: str) -> tuple[str, str, str]:
@@ -110,11 +113,13 @@ def _doubt_innodb(kept: set[str], heads: Mapping[str, Head], newest_tablespace: 
     """Renames of InnoDB tables that the prepare of an incremental can't carry out (seen with 10.11.19)."""
     renamed = {path.removesuffix(".ren") for path in kept if path.endswith(".ren")}
     for path in sorted(kept):
-        table, _, extension = split_path(path)
+        table, partition, extension = split_path(path)
         if extension == "ren" and (name := heads[path].start.decode("utf-8", "replace")) in renamed:
             yield Doubt(table, f"it was renamed to {name}, which was renamed as well", by_ddl=True)
         elif extension == "new" and 0 < int.from_bytes(heads[path].start[_TABLESPACE_ID], "big") <= newest_tablespace:
-            yield Doubt(table, "it was renamed before the engine had opened it", by_ddl=True)
+            yield Doubt(
+                table, "it was renamed before the engine had opened it", by_ddl=True, unless_settled=not partition
+            )
 
 
 def _doubt_replay(change: Replayed, kept: set[str]) -> Doubt | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -223,3 +225,19 @@ def test_a_table_that_stayed_open_was_in_use_and_is_doubted_when_it_changed_shor
 
 def test_a_file_that_is_gone_is_for_others_to_judge() -> None:
     assert written([File(path="d/t.MYD", size=1)], {}, {}, Locked(LOCKED_AT, frozenset())) == []
+
+
+RENAMED = Doubt("d/t", "it was renamed before the engine had opened it", by_ddl=True, unless_settled=True)
+
+
+def test_a_table_that_has_had_its_name_since_before_the_parent_is_no_doubt(datadir: Path) -> None:
+    check_tables([RENAMED], datadir, datetime.now(UTC) + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("table", ["d/t", "d/gone"])
+def test_a_table_that_got_its_name_after_the_parent_was_begun_fails_the_backup(datadir: Path, table: str) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    (datadir / "d/t.frm").rename(datadir / "d/other.frm")
+    (datadir / "d/other.frm").rename(datadir / "d/t.frm")
+    with pytest.raises(TakeAgainError, match="it was renamed before the engine had opened it"):
+        check_tables([replace(RENAMED, table=table)], datadir, before)
