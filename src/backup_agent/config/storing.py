@@ -30,7 +30,7 @@ class StreamConfig(Section):
 
     chunk_mib: Annotated[int, Field(ge=1, le=1024)] = 32
     """Raw bytes in a chunk, in MiB. A chunk is held in memory whole."""
-    memory_mib: Annotated[int, Field(ge=4, le=1 << 20)] = 160
+    memory_mib: Annotated[int, Field(ge=4, le=1 << 20)] = 144
     """Bound on the chunks in memory, raw and sealed together, in MiB; at least (2 + threads) chunks."""
     threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Chunks compressed at a time."""
