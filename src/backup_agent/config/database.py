@@ -67,8 +67,8 @@ class EngineConfig(Section):
     parallel: Annotated[int, Field(ge=1, le=64)] = 2
     """Files the engine copies at a time."""
     log_copy_interval_ms: Annotated[int, Field(ge=1, le=10_000)] = 40
-    """How often the redo log is copied. The engine's own default of 1000 stalls commits for up to a second; below some 30
-    the engine often has nothing left to copy when commits wait for it, and then sleeps for 200 (docs/benchmarks)."""
+    """How often the redo log is copied. The engine's own default of 1000 stalls commits for up to a second; below some
+    30 it often has nothing left to copy when commits wait for it, and then sleeps for 200 (docs/benchmarks)."""
     throttle: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """I/O operations a second, as the engine counts them. It slows the copying of locked tables most."""
     prepare_memory_mib: Annotated[int, Field(ge=16)] = 256
