@@ -19,8 +19,14 @@ class Caller:
 
 
 class Authenticator(Protocol):
-    """Safe from any thread; may block, for a request to Keystone say."""
+    """Safe from any thread."""
+
+    def remembered(self, token: str) -> Caller | None:
+        """Never blocks. None when only `caller` can tell."""
+        ...
 
     def caller(self, token: str) -> Caller | None:
-        """None for a token that is not valid. Raises Fault (503) when that can't be found out now."""
+        """None for a token that is not valid. May block, for a request to Keystone say. Raises Fault (503) when that
+        can't be found out now.
+        """
         ...

@@ -33,7 +33,10 @@ class Gate:
         await self._app(scope, receive, send)
 
     async def _admitted(self, token: str, account_id: str) -> Caller:
-        caller = await run_in_threadpool(self._services.authenticator.caller, token) if token else None
+        authenticator = self._services.authenticator
+        caller = authenticator.remembered(token)
+        if caller is None and token:
+            caller = await run_in_threadpool(authenticator.caller, token)
         if caller is None:
             raise faults.unauthorized()
         if caller.account_id != account_id:

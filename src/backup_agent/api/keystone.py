@@ -42,18 +42,21 @@ class KeystoneAuthenticator:
         self._lock = threading.Lock()
         self._known: dict[bytes, tuple[float, Caller]] = {}
 
-    def caller(self, token: str) -> Caller | None:
-        key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    def remembered(self, token: str) -> Caller | None:
         with self._lock:
-            until, known = self._known.get(key, (0.0, None))
-        if until > time.monotonic():
+            until, known = self._known.get(_key(token), (0.0, None))
+        return known if until > time.monotonic() else None
+
+    def caller(self, token: str) -> Caller | None:
+        known = self.remembered(token)
+        if known is not None:
             return known
         found = self._ask(token)
         if found is not None:
             with self._lock:
                 while len(self._known) >= _KEPT:
                     del self._known[next(iter(self._known))]
-                self._known[key] = (time.monotonic() + self._cache_s, found)
+                self._known[_key(token)] = (time.monotonic() + self._cache_s, found)
         return found
 
     def _ask(self, token: str) -> Caller | None:
@@ -85,6 +88,10 @@ class KeystoneAuthenticator:
             return None
         roles = {role.strip().lower() for role in environment.get("HTTP_X_ROLES", "").split(",")}
         return Caller(account_id, self._admin_role in roles)
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _unavailable() -> faults.Fault:

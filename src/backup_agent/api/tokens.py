@@ -127,15 +127,11 @@ class TokenAuthenticator:
         self._callers = _callers(_read(path).tokens)
         self._failing = False
 
+    def remembered(self, token: str) -> Caller | None:
+        return _look_up(self._callers, token) if _stamp(self._path) == self._seen else None
+
     def caller(self, token: str) -> Caller | None:
-        if not token or len(token) > _LONGEST:
-            return None
-        digest = _digest(token)
-        known = self._known()
-        found = known.get(digest)
-        if found is None or not hmac.compare_digest(found[0], digest):
-            return None
-        return found[1]
+        return _look_up(self._known(), token)
 
     def _known(self) -> dict[str, tuple[str, Caller]]:
         stamp = _stamp(self._path)
@@ -153,6 +149,16 @@ class TokenAuthenticator:
                 self._failing = True
                 log.error("the tokens can't be read again; the former ones hold", reason=error.message, hint=error.hint)  # noqa: TRY400 - it is no fault of the program
         self._seen = stamp
+
+
+def _look_up(known: dict[str, tuple[str, Caller]], token: str) -> Caller | None:
+    if not token or len(token) > _LONGEST:
+        return None
+    digest = _digest(token)
+    found = known.get(digest)
+    if found is None or not hmac.compare_digest(found[0], digest):
+        return None
+    return found[1]
 
 
 def _callers(tokens: Sequence[Token]) -> dict[str, tuple[str, Caller]]:
