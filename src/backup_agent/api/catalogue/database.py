@@ -6,6 +6,7 @@ lock that was not had in time) it is called again, so it must have no other effe
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import threading
@@ -16,8 +17,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InvalidatePoolError,
+    NoSuchModuleError,
+    SQLAlchemyError,
+)
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from backup_agent.errors import CatalogueError, ConfigError, ErrorCode
 
@@ -29,6 +38,8 @@ _LOOK_S = 0.002
 _TRIES = 8
 _PAUSE_S = 0.02
 _CONNECT_S = 5
+_REST_S = 1.0
+_SINCE = "backup_agent_since"
 _HINT = "Check database.url, that the database runs, and the rights of its user."
 _AGAIN = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _AGAIN_MARIADB = (1205, 1213)  # lock wait timeout, deadlock
@@ -42,6 +53,10 @@ class Database:
     def __init__(self, url: str, *, password: str | None = None, pool_size: int = 10) -> None:
         """Connects to nothing yet. Raises ConfigError (`config_invalid`) for a URL that can't be used."""
         self._engine = _engine(parse_url(url, password), pool_size)
+        self._reader = self._engine
+        if self._engine.dialect.name == "postgresql":
+            # Each statement sees a state of its own there in any case; a transaction would cost two messages more.
+            self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time; the others would look every now and then, and some would never find it free.
         self._one_by_one: AbstractContextManager[object] = (
             threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
@@ -54,8 +69,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of things. Raises CatalogueError (`catalogue_unusable`)."""
-        with translated(), self._engine.connect() as connection, connection.begin():
+        """Each statement sees one state of things; with SQLite, all of them the same. Raises CatalogueError
+        (`catalogue_unusable`).
+        """
+        with translated(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     def write(self, work: Callable[[Connection], T], *, again_if_not_unique: bool = False) -> T:
@@ -140,11 +157,10 @@ def _engine(url: URL, pool_size: int) -> Engine:
     else:
         arguments = {"connect_timeout": _CONNECT_S, "application_name": "backup-agent api"}
     try:
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
             pool_recycle=1800,
             isolation_level="READ COMMITTED",
             connect_args=arguments,
@@ -155,6 +171,27 @@ def _engine(url: URL, pool_size: int) -> Engine:
             f"the driver for database.url is not installed: {error}",
             "Install the extra for it: pip install 'backup-agent[api,postgresql]'.",
         ) from error
+    _ask_after_a_rest(engine)
+    return engine
+
+
+def _ask_after_a_rest(engine: Engine) -> None:
+    """A connection that was not used for a while may be gone: before it is used it is tried, and if need be replaced.
+    To try it each time, as SQLAlchemy would, is a message more for each use.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def rest(_: object, record: ConnectionPoolEntry) -> None:
+        record.info[_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def wake(raw: DBAPIConnection, record: ConnectionPoolEntry, _: object) -> None:
+        if time.monotonic() - record.info.get(_SINCE, math.inf) < _REST_S:
+            return
+        try:
+            engine.dialect.do_ping(raw)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:
