@@ -73,4 +73,4 @@ def _error(backup: Backup) -> dict[str, Any] | None:
 
 
 def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S}"
+    return moment.isoformat()[:19]

@@ -10,6 +10,7 @@ import uvicorn
 from backup_agent.api import foreign_logs
 from backup_agent.api.application import application
 from backup_agent.api.catalogue.creating import Rules
+from backup_agent.api.catalogue.quota import Quota
 from backup_agent.api.parts import authenticator, open_database, rates
 from backup_agent.api.rates import RateLimiter
 from backup_agent.api.services import Services
@@ -27,7 +28,7 @@ def work(config: ApiConfig, listener: socket.socket, limiter: RateLimiter) -> No
         database=open_database(config),
         authenticator=authenticator(config),
         limiter=limiter,
-        rules=Rules(config.limits.backups_per_account, timedelta(seconds=config.agents.start_within_s)),
+        rules=Rules(Quota(config.limits.backups_per_account), timedelta(seconds=config.agents.start_within_s)),
         rates=rates(config),
         broker_away=timedelta(seconds=config.agents.broker_away_s),
         max_body=config.http.max_body_kib * _KIB,

@@ -10,14 +10,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, insert, or_, select
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from backup_agent.api import commands, faults
 from backup_agent.api.catalogue import outbox, reading
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.quota import Quota
 from backup_agent.api.catalogue.tables import accounts, backups
-from backup_agent.api.catalogue.values import Backup, Instance, backup_of
+from backup_agent.api.catalogue.values import Backup, Instance, columns_of
 from backup_agent.domain.state import State
 
 WITH_BACKUPS = frozenset({"mariadb", "mysql", "percona"})
@@ -38,7 +39,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    quota: int
+    quota: Quota
     start_within: timedelta
 
 
@@ -60,11 +61,12 @@ def _create(connection: Connection, order: Order, account_id: str | None, rules:
     if instance.datastore_type not in WITH_BACKUPS:
         raise faults.no_backups_of(instance.datastore_type)
     parent_id = _parent(connection, order, instance)
-    if reading.count_backups(connection, instance.account_id) >= rules.quota:
-        raise faults.quota(rules.quota)
-    backup_id = _insert(connection, order, instance, parent_id, now)
+    if rules.quota.is_reached(connection, instance.account_id, now):
+        raise faults.quota(rules.quota.limit)
+    backup = _new(order, instance, parent_id, now)
+    connection.execute(_INSERT, columns_of(backup))
     command = commands.create_backup(
-        backup_id=backup_id,
+        backup_id=backup.id,
         name=order.name,
         description=order.description,
         instance_id=instance.id,
@@ -72,8 +74,11 @@ def _create(connection: Connection, order: Order, account_id: str | None, rules:
         parent_id=parent_id,
         expires=now + rules.start_within,
     )
-    outbox.put(connection, instance.id, backup_id, command, now)
-    return backup_of(connection.execute(select(backups).where(backups.c.id == backup_id)).one())
+    outbox.put(connection, instance.id, backup.id, command, now)
+    return backup
+
+
+_INSERT = insert(backups)
 
 
 def lock_account(connection: Connection, account_id: str) -> None:
@@ -82,7 +87,10 @@ def lock_account(connection: Connection, account_id: str) -> None:
     PostgreSQL's weaker lock, so that backups that agents tell of can be inserted meanwhile: for their foreign key, they
     would else wait in line with all creates of the account, and the batch of events with them.
     """
-    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
+    connection.execute(_LOCK, {"account_id": account_id})
+
+
+_LOCK = select(accounts.c.id).where(accounts.c.id == bindparam("account_id")).with_for_update(key_share=True)
 
 
 def _parent(connection: Connection, order: Order, instance: Instance) -> str | None:
@@ -119,27 +127,33 @@ def _newest(connection: Connection, instance: Instance) -> str:
     return found
 
 
-def _insert(connection: Connection, order: Order, instance: Instance, parent_id: str | None, now: datetime) -> str:
-    backup_id = str(uuid.uuid4())
+def _new(order: Order, instance: Instance, parent_id: str | None, now: datetime) -> Backup:
     version = instance.version
-    connection.execute(
-        insert(backups).values(
-            id=backup_id,
-            account_id=instance.account_id,
-            instance_id=instance.id,
-            active_instance=instance.id,
-            parent_id=parent_id,
-            name=order.name,
-            description=order.description,
-            status=State.NEW,
-            created=now,
-            updated=now,
-            heard=now,
-            sequence=0,
-            progress=0,
-            datastore_type=instance.datastore_type if version else None,
-            datastore_version=version,
-            datastore_version_id=f"{instance.datastore_type}-{version}" if version else None,
-        )
+    return Backup(
+        id=str(uuid.uuid4()),
+        account_id=instance.account_id,
+        instance_id=instance.id,
+        active_instance=instance.id,
+        parent_id=parent_id,
+        name=order.name,
+        description=order.description,
+        status=State.NEW,
+        former_status=None,
+        created=now,
+        updated=now,
+        heard=now,
+        sequence=0,
+        told=None,
+        phase=None,
+        progress=0,
+        size=None,
+        location=None,
+        checksum=None,
+        datastore_type=instance.datastore_type if version else None,
+        datastore_version=version,
+        datastore_version_id=f"{instance.datastore_type}-{version}" if version else None,
+        error_code=None,
+        error_message=None,
+        error_hint=None,
+        verified=None,
     )
-    return backup_id

@@ -53,7 +53,7 @@ def _family(connection: Connection, backup_id: str) -> Sequence[Backup]:
 
 def _locked(connection: Connection, ids: Sequence[str], *, children: bool) -> Sequence[Backup]:
     column = backups.c.parent_id if children else backups.c.id
-    query = select(backups).where(column.in_(ids)).order_by(backups.c.id).with_for_update()
+    query = select(*reading.ALL_OF_BACKUP).where(column.in_(ids)).order_by(backups.c.id).with_for_update()
     return [backup_of(row) for row in connection.execute(query)]
 
 

@@ -36,8 +36,11 @@ def tell(database: Database, name: str, now: datetime, *, connected: bool) -> No
 
 
 def look(connection: Connection, now: datetime) -> Presence:
-    rows = connection.execute(select(relay.c.connected, relay.c.seen, relay.c.beat)).all()
+    rows = connection.execute(_ALL).all()
     return Presence(
         connected=any(row.connected and row.beat > now - _STALE for row in rows),
         seen=max((row.seen for row in rows), default=None),
     )
+
+
+_ALL = select(relay.c.connected, relay.c.seen, relay.c.beat)

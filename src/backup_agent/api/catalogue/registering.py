@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.reading import ALL_OF_INSTANCE
 from backup_agent.api.catalogue.tables import accounts, instances
 from backup_agent.api.catalogue.values import Instance, instance_of
 from backup_agent.errors import ErrorCode, RejectedError
@@ -47,13 +48,14 @@ def add_instance(database: Database, registration: Registration, now: datetime) 
             )
         else:
             connection.execute(update(instances).where(instances.c.id == registration.id).values(**values))
-        return instance_of(connection.execute(select(instances).where(instances.c.id == registration.id)).one())
+        return instance_of(connection.execute(select(*ALL_OF_INSTANCE).where(instances.c.id == registration.id)).one())
 
     return database.write(work, again_if_not_unique=True)
 
 
 def list_instances(database: Database, account_id: str | None) -> Sequence[Instance]:
-    query = select(instances).where(instances.c.removed.is_(None)).order_by(instances.c.account_id, instances.c.name)
+    query = select(*ALL_OF_INSTANCE).where(instances.c.removed.is_(None))
+    query = query.order_by(instances.c.account_id, instances.c.name)
     if account_id is not None:
         query = query.where(instances.c.account_id == account_id)
     with database.reading() as connection:

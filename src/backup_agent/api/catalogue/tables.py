@@ -5,6 +5,7 @@ Times are microseconds since 1970 (UTC) in all databases: exact, so that they ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+
+from backup_agent.domain.state import State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -46,13 +49,31 @@ class Moment(TypeDecorator[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], int | None]:
         del dialect
-        return None if value is None else to_microseconds(value)
+        return lambda value: None if value is None else to_microseconds(value)
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+        del dialect, coltype
+        return lambda value: None if value is None else from_microseconds(value)
+
+
+class Status(TypeDecorator[State]):
+    """A state of a backup, by its name."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[State | None], str | None]:
         del dialect
-        return None if value is None else from_microseconds(value)
+        return lambda value: None if value is None else value.value
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], State | None]:
+        del dialect, coltype
+        return lambda value: None if value is None else _STATES[value]
+
+
+_STATES = {state.value: state for state in State}
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -116,8 +137,8 @@ backups = Table(
     _id(name="parent_id", nullable=True),
     Column("name", String(64), nullable=False),
     Column("description", String(512)),
-    Column("status", String(16), nullable=False),
-    Column("former_status", String(16)),
+    Column("status", Status, nullable=False),
+    Column("former_status", Status),
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
     Column("heard", Moment, nullable=False),
@@ -140,13 +161,13 @@ backups = Table(
     Index(None, "instance_id", "created", "id"),
     Index(None, "created", "id"),
     Index(None, "parent_id"),
-    Index(None, "status", "heard"),
+    Index(None, "status"),
     **_OPTIONS,
 )
 """`active_instance` is the instance's id while the backup is NEW or BUILDING, and else null: its unique index lets an
 instance have one such backup. `former_status` is what DELETING shows as, and what a refused deletion has left.
-`sequence` and `told` are the last event's number and time, `heard` is when anything was heard of the backup. Deleted
-backups are not here.
+`sequence` and `told` are the last event's number and time, `heard` is when anything was heard of the backup. What an
+event of progress changes is in no index: PostgreSQL would write to all of them for it. Deleted backups are not here.
 """
 
 tombstones = Table(

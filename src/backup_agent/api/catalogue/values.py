@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
-
-from sqlalchemy import Row
 
 from backup_agent.domain.state import State
 
@@ -72,16 +72,23 @@ class Backup:
         return State.COMPLETED in (self.status, self.former_status if self.status is State.DELETE_FAILED else None)
 
 
-COLUMNS = tuple(field.name for field in fields(Backup))
+BACKUP_COLUMNS = tuple(field.name for field in fields(Backup))
+INSTANCE_COLUMNS = tuple(field.name for field in fields(Instance))
 
 
-def instance_of(row: Row[Any]) -> Instance:
-    return Instance(**row._mapping)  # noqa: SLF001 - the public way to a row's names, in spite of its underscore
+def instance_of(row: Sequence[Any]) -> Instance:
+    """Of INSTANCE_COLUMNS, in their order."""
+    return Instance(*row)
 
 
-def backup_of(row: Row[Any]) -> Backup:
-    found = dict(row._mapping)  # noqa: SLF001 - the same
-    found["status"] = State(found["status"])
-    if found["former_status"] is not None:
-        found["former_status"] = State(found["former_status"])
-    return Backup(**found)
+def backup_of(row: Sequence[Any]) -> Backup:
+    """Of BACKUP_COLUMNS, in their order."""
+    return Backup(*row)
+
+
+def columns_of(backup: Backup) -> dict[str, Any]:
+    """By name, as a statement takes them."""
+    return dict(zip(BACKUP_COLUMNS, _in_order(backup), strict=True))
+
+
+_in_order = attrgetter(*BACKUP_COLUMNS)

@@ -34,7 +34,7 @@ Take = Callable[[Sequence[Heard]], None]
 _BATCH = 100
 """Events in a transaction: more would keep the API from writing for too long."""
 _PREFETCH = 3 * _BATCH
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Consumer:
         self._backoff = Backoff(settings.reconnect_max, random.random)
         self._session: Session | None = None
         self._batch: list[_Delivery] = []
+        self._burying: set[int] = set()
         self._due = False
         self._failing = False
         self._caught_up_at: float | None = None
@@ -88,6 +89,7 @@ class Consumer:
     def end(self) -> None:
         self._session = None
         self._batch.clear()
+        self._burying.clear()
         self._due = False
         self._caught_up_at = None
 
@@ -158,9 +160,16 @@ class Consumer:
             log.exception("a fault of this program kept it from taking events over; trying them one by one")
             self._one_by_one(session, heard, good)
             return
+        self._acknowledge(session, good)
+        del self._batch[: len(good)]  # they are its beginning: the others of it were buried
+
+    def _acknowledge(self, session: Session, good: Sequence[_Delivery]) -> None:
+        """At once, which is cheaper for both sides, unless one before them waits for its burial."""
+        if good and not self._burying:
+            session.channel.basic_ack(good[-1].tag, multiple=True)
+            return
         for delivery in good:
             session.channel.basic_ack(delivery.tag)
-        del self._batch[: len(good)]  # they are its beginning: the others of it were buried
 
     def _one_by_one(self, session: Session, heard: Sequence[Heard], good: Sequence[_Delivery]) -> None:
         for one, delivery in zip(heard, good, strict=True):
@@ -190,6 +199,7 @@ class Consumer:
 
     def _bury(self, session: Session, delivery: _Delivery, code: ErrorCode, reason: str) -> None:
         self._batch.remove(delivery)
+        self._burying.add(delivery.tag)
         log.warning(
             "a message was refused and goes to the dead letters",
             code=code.value,
@@ -200,6 +210,7 @@ class Consumer:
         def answered(answer: Answer) -> None:
             if session is not self._session:
                 return  # left meanwhile: it is delivered again
+            self._burying.discard(delivery.tag)
             if answer is Answer.CONFIRMED:
                 session.channel.basic_ack(delivery.tag)
             else:

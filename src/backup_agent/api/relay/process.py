@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _SWEEPS_PER_PATIENCE = 5
 _LONGEST_PAUSE = 15.0
+_LAX = 1 / 60
+"""Of the patience: so exactly is known when an agent was heard, or each of its events would be written down twice."""
 _FORGET_EVERY = 3600.0
 _JOIN_S = 10.0
 
@@ -102,7 +104,7 @@ class Relay:
                 chore.do_if_due()
 
     def _take(self, events: Sequence[Heard]) -> None:
-        outcome = take(self._database, events, self._now())
+        outcome = take(self._database, events, self._now(), lax=self._patience.silent_after * _LAX)
         for kind in ("applied", "stale", "refused", "unregistered", "heartbeats"):
             self._metrics.events.labels(kind).inc(getattr(outcome, kind))
 

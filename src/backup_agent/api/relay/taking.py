@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, select, update
 
 from backup_agent.api import commands
 from backup_agent.api.catalogue import outbox
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.deleting import bury
+from backup_agent.api.catalogue.reading import ALL_OF_BACKUP
 from backup_agent.api.catalogue.tables import backups, instances, tombstones
-from backup_agent.api.catalogue.values import ACTIVE, COLUMNS, Backup, backup_of
+from backup_agent.api.catalogue.values import ACTIVE, BACKUP_COLUMNS, Backup, backup_of
 from backup_agent.api.relay.hearing import REJECTED, RESTORED, VERIFIED, AgentTold, BackupTold, Heard
 from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, is_gone, judge
 from backup_agent.api.relay.writing import write
@@ -49,6 +50,8 @@ class _Batch:
     known: dict[str, Backup]
     accounts: dict[str, str]
     """Of registered instances."""
+    heard: dict[str, datetime | None]
+    """When anything was heard of these before."""
     buried: dict[str, str]
     """Deleted backups among them, and their instances."""
     unwanted: dict[str, str] = field(default_factory=dict)
@@ -56,8 +59,10 @@ class _Batch:
     outcome: Outcome = field(default_factory=Outcome)
 
 
-def take(database: Database, events: Sequence[Heard], now: datetime) -> Outcome:
-    """Taken twice, it changes nothing the second time. Raises CatalogueError."""
+def take(database: Database, events: Sequence[Heard], now: datetime, *, lax: timedelta = timedelta()) -> Outcome:
+    """Taken twice, it changes nothing the second time. That an instance was heard of is written when that was not known
+    for so long as `lax`. Raises CatalogueError.
+    """
     told = [(heard, heard.data) for heard in events if isinstance(heard.data, BackupTold)]
     beats = {heard.data.instance_id: heard.data for heard in events if isinstance(heard.data, AgentTold)}
 
@@ -67,7 +72,7 @@ def take(database: Database, events: Sequence[Heard], now: datetime) -> Outcome:
             _apply(batch, heard, data)
         _write(connection, batch)
         batch.outcome.heartbeats = len(events) - len(told)
-        _hear_agents(connection, beats, {data.instance_id for _, data in told} & batch.accounts.keys(), now)
+        _hear_agents(connection, beats, _unheard(batch, now - lax), now)
         return batch.outcome
 
     return database.write(work, again_if_not_unique=True)
@@ -76,20 +81,23 @@ def take(database: Database, events: Sequence[Heard], now: datetime) -> Outcome:
 def _read(connection: Connection, told: Sequence[BackupTold], now: datetime) -> _Batch:
     ids = sorted({data.id for data in told})
     if not ids:
-        return _Batch(now, {}, {}, {}, {})
-    query = select(backups).where(backups.c.id.in_(ids)).order_by(backups.c.id).with_for_update()
-    found = {row.id: backup_of(row) for row in connection.execute(query)}
+        return _Batch(now, {}, {}, {}, {}, {})
+    found = {row.id: backup_of(row) for row in connection.execute(_BACKUPS, {"ids": ids}).all()}
     gone: dict[str, str] = {}
     missing = [backup_id for backup_id in ids if backup_id not in found]
     if missing:
-        rows = connection.execute(select(tombstones.c.id, tombstones.c.instance_id).where(tombstones.c.id.in_(missing)))
-        gone = {row.id: row.instance_id for row in rows}
-    registered = connection.execute(
-        select(instances.c.id, instances.c.account_id).where(
-            instances.c.id.in_({data.instance_id for data in told}), instances.c.removed.is_(None)
-        )
-    )
-    return _Batch(now, found, dict(found), {row.id: row.account_id for row in registered}, gone)
+        gone = dict(connection.execute(_BURIED, {"ids": missing}).tuples().all())
+    registered = connection.execute(_REGISTERED, {"ids": sorted({data.instance_id for data in told})}).all()
+    accounts = {row.id: row.account_id for row in registered}
+    return _Batch(now, found, dict(found), accounts, {row.id: row.heard for row in registered}, gone)
+
+
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
+_BACKUPS = select(*ALL_OF_BACKUP).where(backups.c.id.in_(_IDS)).order_by(backups.c.id).with_for_update()
+_BURIED = select(tombstones.c.id, tombstones.c.instance_id).where(tombstones.c.id.in_(_IDS))
+_REGISTERED = select(instances.c.id, instances.c.account_id, instances.c.heard).where(
+    instances.c.id.in_(_IDS), instances.c.removed.is_(None)
+)
 
 
 def _apply(batch: _Batch, heard: Heard, told: BackupTold) -> None:
@@ -149,7 +157,7 @@ def _of_unknown(batch: _Batch, heard: Heard, told: BackupTold) -> None:
 
 def _new(heard: Heard, told: BackupTold, account_id: str, created: datetime, now: datetime) -> Backup:
     return Backup(
-        **{column: None for column in COLUMNS if column in _OPTIONAL},  # type: ignore[arg-type]
+        **{column: None for column in BACKUP_COLUMNS if column in _OPTIONAL},  # type: ignore[arg-type]
         **{
             "id": told.id,
             "account_id": account_id,
@@ -189,35 +197,47 @@ def _write(connection: Connection, batch: _Batch) -> None:
         outbox.put(connection, instance_id, backup_id, commands.delete_backup(backup_id, account), batch.now)
 
 
+def _unheard(batch: _Batch, since: datetime) -> set[str]:
+    return {instance_id for instance_id, heard in batch.heard.items() if heard is None or heard <= since}
+
+
 def _hear_agents(connection: Connection, beats: dict[str, AgentTold], others: Iterable[str], now: datetime) -> None:
     """Also whoever tells of a backup is there. A heartbeat names what the agent is working on: that goes on, too."""
     if beats:
-        statement = (
-            update(instances)
-            .where(instances.c.id == bindparam("which"))
-            .values(
-                heard=now,
-                agent_version=bindparam("agent"),
-                engine_version=bindparam("engine"),
-                server_version=bindparam("server"),
-            )
-        )
-        connection.execute(
-            statement,
-            [
-                {
-                    "which": beat.instance_id,
-                    "agent": beat.agent_version,
-                    "engine": beat.engine_version,
-                    "server": beat.server_version,
-                }
-                for beat in sorted(beats.values(), key=lambda beat: beat.instance_id)
-            ],
-        )
-    working = [{"job": beat.job, "which": beat.instance_id} for beat in beats.values() if beat.job is not None]
+        rows = [
+            {
+                "which": beat.instance_id,
+                "now": now,
+                "agent": beat.agent_version,
+                "engine": beat.engine_version,
+                "server": beat.server_version,
+            }
+            for beat in sorted(beats.values(), key=lambda beat: beat.instance_id)
+        ]
+        connection.execute(_BEATS, rows)
+    working = [
+        {"job": beat.job, "which": beat.instance_id, "now": now} for beat in beats.values() if beat.job is not None
+    ]
     if working:
-        statement = update(backups).where(backups.c.id == bindparam("job"), backups.c.instance_id == bindparam("which"))
-        connection.execute(statement.values(heard=now), sorted(working, key=lambda one: str(one["job"])))
+        connection.execute(_WORKING, sorted(working, key=lambda one: str(one["job"])))
     silent = sorted(set(others) - beats.keys())
     if silent:
-        connection.execute(update(instances).where(instances.c.id.in_(silent)).values(heard=now))
+        connection.execute(_HEARD, {"ids": silent, "now": now})
+
+
+_BEATS = (
+    update(instances)
+    .where(instances.c.id == bindparam("which"))
+    .values(
+        heard=bindparam("now"),
+        agent_version=bindparam("agent"),
+        engine_version=bindparam("engine"),
+        server_version=bindparam("server"),
+    )
+)
+_WORKING = (
+    update(backups)
+    .where(backups.c.id == bindparam("job"), backups.c.instance_id == bindparam("which"))
+    .values(heard=bindparam("now"))
+)
+_HEARD = update(instances).where(instances.c.id.in_(_IDS)).values(heard=bindparam("now"))

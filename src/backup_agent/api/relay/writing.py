@@ -6,15 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, Update, bindparam, insert, select, update
 
 from backup_agent.api.catalogue.tables import backups
-from backup_agent.api.catalogue.values import ACTIVE, COLUMNS, Backup
+from backup_agent.api.catalogue.values import ACTIVE, BACKUP_COLUMNS, Backup, columns_of
 
 _PASSING = ("sequence", "told", "heard", "updated", "phase", "progress")
 """What progress changes, and most events are progress: to write nothing else saves a third of the relay's work."""
-_LASTING = tuple(name for name in COLUMNS if name != "id" and name not in _PASSING)
+_LASTING = tuple(name for name in BACKUP_COLUMNS if name != "id" and name not in _PASSING)
 _lasting = attrgetter(*_LASTING)
+
+
+def _updating(names: Sequence[str]) -> Update:
+    values: dict[str, BindParameter[object]] = {name: bindparam(f"new_{name}") for name in names}
+    return update(backups).where(backups.c.id == bindparam("new_id")).values(values)
+
+
+_UPDATE_PASSING = _updating(_PASSING)
+_UPDATE_ALL = _updating((*_PASSING, *_LASTING))
+_INSERT = insert(backups)
+_PLACES = select(backups.c.active_instance, backups.c.id).where(
+    backups.c.active_instance.in_(bindparam("ids", expanding=True))
+)
 
 
 def write(connection: Connection, before: Mapping[str, Backup], changed: Sequence[Backup]) -> None:
@@ -32,8 +45,7 @@ def _with_places(connection: Connection, changed: Sequence[Backup]) -> Sequence[
     wanting = {backup.instance_id for backup in changed if backup.status in ACTIVE}
     taken: dict[str | None, str] = {}
     if wanting:
-        query = select(backups.c.active_instance, backups.c.id).where(backups.c.active_instance.in_(wanting))
-        taken = {row.active_instance: row.id for row in connection.execute(query)}
+        taken = dict(connection.execute(_PLACES, {"ids": sorted(wanting)}).tuples().all())
     for backup in changed:
         if backup.status not in ACTIVE and taken.get(backup.instance_id) == backup.id:
             del taken[backup.instance_id]
@@ -50,15 +62,14 @@ def _update(connection: Connection, rows: Sequence[tuple[Backup, Backup]]) -> No
     """`rows` as they were and as they are to be."""
     passing = [after for before, after in rows if _lasting(before) == _lasting(after)]
     lasting = [after for before, after in rows if _lasting(before) != _lasting(after)]
-    for columns, which in ((_PASSING, passing), ((*_PASSING, *_LASTING), lasting)):
+    for statement, names, which in (
+        (_UPDATE_PASSING, ("id", *_PASSING), passing),
+        (_UPDATE_ALL, BACKUP_COLUMNS, lasting),
+    ):
         if which:
-            values: dict[str, BindParameter[object]] = {name: bindparam(f"new_{name}") for name in columns}
-            connection.execute(
-                update(backups).where(backups.c.id == bindparam("which")).values(values),
-                [{"which": row.id, **{f"new_{name}": getattr(row, name) for name in columns}} for row in which],
-            )
+            connection.execute(statement, [{f"new_{name}": getattr(row, name) for name in names} for row in which])
 
 
 def _insert(connection: Connection, rows: Sequence[Backup]) -> None:
     if rows:
-        connection.execute(insert(backups), [{name: getattr(row, name) for name in COLUMNS} for row in rows])
+        connection.execute(_INSERT, [columns_of(row) for row in rows])

@@ -18,7 +18,7 @@ router = APIRouter(tags=["limits"])
 @router.get("/v1.0/{account_id}/limits", responses=answers(200, "Limits"), summary="Show the limits of the account")
 async def show_limits(request: Request, account_id: AccountId) -> JSONResponse:
     known = services(request)
-    limits: list[dict[str, Any]] = [{"verb": "ABSOLUTE", "max_backups": known.rules.quota}]
+    limits: list[dict[str, Any]] = [{"verb": "ABSOLUTE", "max_backups": known.rules.quota.limit}]
     for verb, value in known.rates.items():
         left = known.limiter.left(verb, caller(request).account_id)
         wait = timedelta(seconds=0 if left > 0 else 60 / value)
