@@ -58,7 +58,8 @@ def fill(url: str, instance_ids: Sequence[str], numbers: range) -> Place:
             ]
             database.write(partial(_insert, rows=rows))
         if database.engine.dialect.name == "postgresql":  # it does so itself, within a minute
-            database.write(lambda connection: connection.execute(text("ANALYZE")))
+            with database.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
     return Place(middle["created"], middle["id"])
 
 

@@ -29,6 +29,7 @@ _PATIENCE_S = 600.0
 _LOOK_S = 0.05
 _HASTE = 1e9
 """Events a second: as many as can be."""
+_OTHERS = "others"
 _PROGRAMS = {"beam.smp": "broker", "postgres": "database"}
 
 
@@ -95,9 +96,11 @@ class _Watching:
         _await(lambda: taken_in(self.port) > begun, "the first event")
         asking = Asking(self.api.url, self.token, bench.waiting, middle)
         cpu, before, told, since = _cpu(self.api, fleet), taken_in(self.port), fleet.told, time.monotonic()
-        waits = ask(asking, bench.sizes.seconds)
+        waits, users_cpu = ask(asking, bench.sizes.seconds)
         told, taken, seconds = fleet.told - told, taken_in(self.port) - before, time.monotonic() - since
         used = _used(cpu, _cpu(self.api, fleet), seconds)
+        used["users"] = round(users_cpu / seconds, 3)
+        used[_OTHERS] = round(used[_OTHERS] - used["users"], 3)
         fleet.rest()
         _await(lambda: _depth(bench.broker) == 0, "the last event")
         return Watch(self.name, _count(self.url), seconds, told, taken, used, waits)
@@ -160,7 +163,7 @@ def _await(condition: Callable[[], object], what: str) -> None:
 
 
 def _cpu(api: Api, fleet: Fleet) -> dict[str, float]:
-    """CPU seconds so far of who takes part, and of everybody else on the machine, the users among them."""
+    """CPU seconds so far of who takes part, and of everybody else on the machine; the users are among these."""
     relay = api.processes()[-1]
     found: dict[str, float] = {}
     own = {fleet.pid: "fleet", relay: "relay", **dict.fromkeys(api.processes()[:-1], "workers")}
@@ -171,7 +174,7 @@ def _cpu(api: Api, fleet: Fleet) -> dict[str, float]:
             if name is not None:
                 found[name] = found.get(name, 0.0) + times.user + times.system
     machine = psutil.cpu_times()
-    return found | {"users and others": machine.user + machine.nice + machine.system - sum(found.values())}
+    return found | {_OTHERS: machine.user + machine.nice + machine.system - sum(found.values())}
 
 
 def _used(before: dict[str, float], after: dict[str, float], seconds: float) -> dict[str, float]:

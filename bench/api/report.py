@@ -22,7 +22,7 @@ _QUIET = 0.5
 """The load average, before all begins, up to which a machine has nothing else to do."""
 _BUSY = """\
 **The machine was busy with other things before this began** (its load is below), and likely meanwhile: the CPU of
-*users and others* says how much was left for those who were measured. Times and rates that were reached in spite of
+*others* says how much was left for those who were measured. Times and rates that were reached in spite of
 that are good; all else, and what is compared, has to be measured again on a quiet machine."""
 
 
@@ -80,7 +80,7 @@ when it could be sent.
 - *events*: that many a second are told, and are taken in, meanwhile.
 - *p50*, *p99*, *max*: of the users' waits over {sizes.seconds:g} s.
 - *backlog*: {sizes.backlog} events were told while the API was stopped; how fast it takes them in when it is back.
-- *CPU*: in cores, of those who take part; *users and others* are the users, and all else on the machine."""
+- *CPU*: in cores, of those who take part; *others* are all else on the machine."""
 
 
 def _targets(targets: Iterable[Target]) -> str:

@@ -42,19 +42,21 @@ class Asking:
     """Somewhere in the catalogue."""
 
 
-def ask(asking: Asking, seconds: float) -> tuple[Waits, ...]:
-    """Asks for so long, after a time that is not counted. Raises RuntimeError when the users' process ends early."""
+def ask(asking: Asking, seconds: float) -> tuple[tuple[Waits, ...], float]:
+    """Asks for so long, after a time that is not counted; also the CPU seconds that the users themselves have taken.
+    Raises RuntimeError when the users' process ends early.
+    """
     here, there = _FORK.Pipe(duplex=False)
     process = _FORK.Process(target=_ask, args=(asking, seconds, there), name="users", daemon=True)
     process.start()
     there.close()
     try:
-        waits: tuple[Waits, ...] = here.recv()
+        found: tuple[tuple[Waits, ...], float] = here.recv()
     except EOFError as error:
         raise RuntimeError("the users' process ended before its time") from error
     finally:
         process.join(10)
-    return waits
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def _ask(asking: Asking, seconds: float, answer: Connection) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    answer.send(tuple(waits_of(kind, found.waits, found.refused) for kind, found in seen.items()))
+    waits = tuple(waits_of(kind, found.waits, found.refused) for kind, found in seen.items())
+    answer.send((waits, time.process_time()))
 
 
 def _lists(asking: Asking) -> dict[str, str]:
