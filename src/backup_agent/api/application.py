@@ -26,7 +26,7 @@ def application(services: Services, metrics: RequestMetrics) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.methods = []
-    for module in (versions, health, documentation, backups, instances, limits):
+    for module in (backups, instances, limits, versions, health, documentation):  # tried in this order
         app.include_router(module.router)
         app.state.methods += [
             (route.path_regex, route.methods) for route in module.router.routes if isinstance(route, APIRoute)
