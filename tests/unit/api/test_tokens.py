@@ -31,6 +31,16 @@ def test_a_token_is_its_accounts_until_it_is_revoked(path: Path) -> None:
     assert authenticator.caller(admin) == Caller("ops", admin=True)
 
 
+def test_a_token_is_remembered_until_anything_changes(path: Path) -> None:
+    entry, token = TokenFile(path).add("1234", admin=False, comment="", created=CREATED)
+    authenticator = TokenAuthenticator(path)
+    assert authenticator.remembered(token) == Caller("1234")
+    assert authenticator.remembered("x" * 43) is None
+    TokenFile(path).revoke(entry.id)
+    assert authenticator.remembered(token) is None
+    assert authenticator.caller(token) is None
+
+
 def test_only_digests_are_kept_and_only_its_owner_and_group_read_them(path: Path) -> None:
     _, token = TokenFile(path).add("1234", admin=False, comment="for CI", created=CREATED)
     assert token not in path.read_text()

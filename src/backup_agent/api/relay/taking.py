@@ -86,7 +86,7 @@ def _read(connection: Connection, told: Sequence[BackupTold], now: datetime) -> 
     gone: dict[str, str] = {}
     missing = [backup_id for backup_id in ids if backup_id not in found]
     if missing:
-        gone = dict(connection.execute(_BURIED, {"ids": missing}).tuples().all())
+        gone = {row.id: row.instance_id for row in connection.execute(_BURIED, {"ids": missing})}
     registered = connection.execute(_REGISTERED, {"ids": sorted({data.instance_id for data in told})}).all()
     accounts = {row.id: row.account_id for row in registered}
     return _Batch(now, found, dict(found), accounts, {row.id: row.heard for row in registered}, gone)

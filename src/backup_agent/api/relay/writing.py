@@ -45,7 +45,7 @@ def _with_places(connection: Connection, changed: Sequence[Backup]) -> Sequence[
     wanting = {backup.instance_id for backup in changed if backup.status in ACTIVE}
     taken: dict[str | None, str] = {}
     if wanting:
-        taken = dict(connection.execute(_PLACES, {"ids": sorted(wanting)}).tuples().all())
+        taken = {row.active_instance: row.id for row in connection.execute(_PLACES, {"ids": sorted(wanting)})}
     for backup in changed:
         if backup.status not in ACTIVE and taken.get(backup.instance_id) == backup.id:
             del taken[backup.instance_id]
