@@ -6,11 +6,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
 
 from backup_agent.api.catalogue import migrate
 from backup_agent.api.catalogue.database import Database
@@ -24,6 +26,19 @@ from tests.servers.postgresql import PrivatePostgreSQL
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
+CONNECTIONS = {
+    "postgresql": (
+        "SELECT pg_backend_pid()",
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE pid = {}",
+        "SELECT pg_terminate_backend({})",
+    ),
+    "mariadb": (
+        "SELECT CONNECTION_ID()",
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE id = {}",
+        "KILL {}",
+    ),
+}
+"""Of each database: which connection is this, does it live, end it."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
@@ -58,6 +73,28 @@ def test_the_migrations_make_the_tables_that_the_program_uses(api: Api) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     database.close()
+
+
+def test_a_connection_that_was_lost_while_it_rested_is_replaced(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_agent.api.catalogue.database._REST_S", 0.0)
+    with closing(Database(database_url)) as database, closing(Database(database_url)) as other:
+        if database.engine.dialect.name not in CONNECTIONS:
+            return  # a file's connections are not lost
+        own, alive, kill = CONNECTIONS[database.engine.dialect.name]
+        with database.reading() as connection:
+            number = connection.execute(text(own)).scalar_one()
+
+        def lives() -> bool:
+            with other.reading() as connection:
+                return bool(connection.execute(text(alive.format(number))).scalar_one())
+
+        assert lives()
+        other.write(lambda connection: connection.execute(text(kill.format(number))))
+        until(lambda: not lives(), "the end of the connection")
+        with database.reading() as connection:
+            assert connection.execute(text(own)).scalar_one() != number
 
 
 def test_of_200_who_ask_at_once_for_one_instance_one_gets_a_backup(api: Api, user: User, agent: Agent) -> None:
