@@ -104,7 +104,7 @@ def test_who_can_not_write_for_too_long_is_told_so(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate.upgrade(database)
-    monkeypatch.setattr("backup_agent.api.catalogue.database._BUSY_S", 0.01)
+    monkeypatch.setattr("backup_agent.api.catalogue.sqlite._BUSY_S", 0.01)
     with closing(sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(CatalogueError, match="database is locked"):

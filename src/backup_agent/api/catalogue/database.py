@@ -26,15 +26,13 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
     SQLAlchemyError,
 )
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry
 
+from backup_agent.api.catalogue import sqlite
 from backup_agent.errors import CatalogueError, ConfigError, ErrorCode
 
 T = TypeVar("T")
 
-_BUSY_S = 20.0
-"""How long SQLite waits for another writer."""
-_LOOK_S = 0.002
 _TRIES = 8
 _PAUSE_S = 0.02
 _CONNECT_S = 5
@@ -43,8 +41,6 @@ _SINCE = "backup_agent_since"
 _HINT = "Check database.url, that the database runs, and the rights of its user."
 _AGAIN = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock not available
 _AGAIN_MARIADB = (1205, 1213)  # lock wait timeout, deadlock
-_SQLITE_BUSY = 5
-_WRITING = "backup_agent_writing"
 
 
 class Database:
@@ -82,7 +78,7 @@ class Database:
         for left in range(_TRIES, 0, -1):
             try:
                 with self._one_by_one, translated(), self._engine.connect() as connection:
-                    connection = connection.execution_options(**{_WRITING: True})  # noqa: PLW2901 - the same one
+                    connection = connection.execution_options(**{sqlite.WRITING: True})  # noqa: PLW2901 - the same one
                     with connection.begin():
                         return work(connection)
             except IntegrityError:
@@ -142,7 +138,7 @@ def _passes(error: BaseException | None) -> bool:
     """Whether the same transaction, tried again at once, may well be carried out."""
     origin: Any = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(origin, sqlite3.OperationalError):
-        return _is_busy(origin)
+        return sqlite.is_busy(origin)
     if getattr(origin, "sqlstate", None) in _AGAIN:
         return True
     arguments: tuple[Any, ...] = getattr(origin, "args", ())
@@ -151,7 +147,9 @@ def _passes(error: BaseException | None) -> bool:
 
 def _engine(url: URL, pool_size: int) -> Engine:
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url, pool_size)
+        if not url.database or url.database == ":memory:":
+            raise _bad_url("database.url names no file")
+        return sqlite.engine(url, pool_size)
     if url.get_driver_name() == "pymysql":
         arguments: dict[str, Any] = {"connect_timeout": _CONNECT_S, "charset": "utf8mb4", "read_timeout": 60}
     else:
@@ -192,55 +190,6 @@ def _ask_after_a_rest(engine: Engine) -> None:
             engine.dialect.do_ping(raw)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error
-
-
-def _sqlite(url: URL, pool_size: int) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise _bad_url("database.url names no file")
-    engine = create_engine(
-        url, poolclass=QueuePool, pool_size=pool_size, max_overflow=0, connect_args={"timeout": _BUSY_S}
-    )
-
-    @event.listens_for(engine, "connect")
-    def set_up(raw: sqlite3.Connection, _: object) -> None:
-        raw.isolation_level = None  # the driver's own BEGIN would come late: two readers could not both become writers
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-            raw.execute(f"PRAGMA {setting}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(_WRITING):
-            _begin_to_write(connection)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _begin_to_write(connection: Connection) -> None:
-    """Looks every 2 ms whether another process has ended its writing. SQLite itself looks less and less often: beside
-    one that writes most of the time, one in a hundred then waits for a quarter of a second and more, not for 30 ms.
-    """
-    raw: Any = connection.connection.dbapi_connection
-    until = time.monotonic() + _BUSY_S
-    raw.execute("PRAGMA busy_timeout = 0")
-    try:
-        while time.monotonic() < until:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    break
-                time.sleep(_LOOK_S)
-            else:
-                return
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # for the error, as the caller expects it
-    finally:
-        raw.execute(f"PRAGMA busy_timeout = {round(_BUSY_S * 1000)}")
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == _SQLITE_BUSY
 
 
 def _bad_url(what: str) -> ConfigError:
