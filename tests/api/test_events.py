@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from backup_agent.broker.topology import EVENTS, EVENTS_QUEUE
 from tests.api.fleet import Agent, an_hour_ago, new_id
 from tests.api.service import Api, User
 from tests.api.test_requests import fault
@@ -128,6 +129,24 @@ def test_what_nobody_can_understand_goes_to_the_dead_letters_and_stops_nobody(
         headers, kept = dead_letter(connection.channel())
     assert (headers["x-code"], kept) == ("invalid_message", body)
     all_heard(user, agent)
+
+
+def test_good_and_bad_ones_in_one_batch_all_leave_the_queue(
+    api: Api, user: User, agent: Agent, broker: PrivateRabbitMQ
+) -> None:
+    key = f"{agent.instance_id}.backup.completed"
+    with broker.connect() as connection:
+        channel = connection.channel()
+        for number in range(40):
+            good = agent.event("accepted", {"id": new_id(), "name": "many"}, "COMPLETED")
+            channel.basic_publish(EVENTS, key, b"{" if number % 4 == 1 else good)
+        assert [dead_letter(channel)[1] for _ in range(10)] == [b"{"] * 10
+    all_heard(user, agent)
+    until(
+        lambda: f"{EVENTS_QUEUE}\t0" in broker.ctl("list_queues", "name", "messages"),
+        "no message that is not acknowledged",
+    )
+    assert api.lines("no connection to the broker; trying again until there is one") == []
 
 
 def test_an_event_with_values_that_can_not_be_stored_is_a_dead_letter(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Integer, bindparam, delete, func, insert, select
 
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.tables import outbox
@@ -61,18 +61,25 @@ def withdraw_creation(connection: Connection, backup_ids: Collection[str]) -> fr
 
 def pending(database: Database, limit: int, *, without: Collection[str] = ()) -> Sequence[Waiting]:
     """The oldest, of instances other than those in `without`."""
-    query = select(
-        outbox.c.id, outbox.c.instance_id, outbox.c.backup_id, outbox.c.type, outbox.c.message_id, outbox.c.body
-    )
-    if without:
-        query = query.where(outbox.c.instance_id.not_in(without))
+    statement, given = (_PENDING_WITHOUT, {"busy": sorted(without)}) if without else (_PENDING, {})
     with database.reading() as connection:
-        return [_waiting(row) for row in connection.execute(query.order_by(outbox.c.id).limit(limit))]
+        return [_waiting(row) for row in connection.execute(statement, {**given, "most": limit})]
+
+
+_PENDING = (
+    select(outbox.c.id, outbox.c.instance_id, outbox.c.backup_id, outbox.c.type, outbox.c.message_id, outbox.c.body)
+    .order_by(outbox.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_PENDING_WITHOUT = _PENDING.where(outbox.c.instance_id.not_in(bindparam("busy", expanding=True)))
 
 
 def confirmed(database: Database, numbers: Collection[int]) -> None:
     """The broker has them. Those that are gone already are no error."""
-    database.write(lambda connection: connection.execute(delete(outbox).where(outbox.c.id.in_(numbers))))
+    database.write(lambda connection: connection.execute(_CONFIRMED, {"numbers": sorted(numbers)}))
+
+
+_CONFIRMED = delete(outbox).where(outbox.c.id.in_(bindparam("numbers", expanding=True)))
 
 
 def depth(connection: Connection) -> Depth:

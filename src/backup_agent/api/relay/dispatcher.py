@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/cloudevents+json"
 _LOOK_EVERY = 0.2
 """Seconds between two looks into the outbox, which other processes fill."""
+_GATHER_S = 0.03
+"""Answers that come within it are written down together."""
 _AT_ONCE = 200
 """Commands under way, of as many instances."""
 _NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -100,6 +102,7 @@ class Dispatcher:
                 log.exception("a fault while looking for commands")
                 self._ended.wait(1.0)
             self._wake.wait(_LOOK_EVERY)
+            self._ended.wait(_GATHER_S)
             self._wake.clear()
         self._settle_at_last()
 
