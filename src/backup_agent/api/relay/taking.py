@@ -5,12 +5,12 @@ Rows are read once, changed in memory event by event, and written once, however 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import BindParameter, Connection, bindparam, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from backup_agent.api import commands
 from backup_agent.api.catalogue import outbox
@@ -19,6 +19,7 @@ from backup_agent.api.catalogue.deleting import bury
 from backup_agent.api.catalogue.reading import ALL_OF_BACKUP
 from backup_agent.api.catalogue.tables import backups, instances, tombstones
 from backup_agent.api.catalogue.values import ACTIVE, BACKUP_COLUMNS, Backup, backup_of
+from backup_agent.api.relay import agents
 from backup_agent.api.relay.hearing import REJECTED, RESTORED, VERIFIED, AgentTold, BackupTold, Heard
 from backup_agent.api.relay.judging import Verdict, changes, datastore_columns, error_columns, is_gone, judge
 from backup_agent.api.relay.writing import write
@@ -72,7 +73,7 @@ def take(database: Database, events: Sequence[Heard], now: datetime, *, lax: tim
             _apply(batch, heard, data)
         _write(connection, batch)
         batch.outcome.heartbeats = len(events) - len(told)
-        _hear_agents(connection, beats, _unheard(batch, now - lax), now)
+        agents.hear(connection, beats, _unheard(batch, now - lax), now)
         return batch.outcome
 
     return database.write(work, again_if_not_unique=True)
@@ -199,45 +200,3 @@ def _write(connection: Connection, batch: _Batch) -> None:
 
 def _unheard(batch: _Batch, since: datetime) -> set[str]:
     return {instance_id for instance_id, heard in batch.heard.items() if heard is None or heard <= since}
-
-
-def _hear_agents(connection: Connection, beats: dict[str, AgentTold], others: Iterable[str], now: datetime) -> None:
-    """Also whoever tells of a backup is there. A heartbeat names what the agent is working on: that goes on, too."""
-    if beats:
-        rows = [
-            {
-                "which": beat.instance_id,
-                "now": now,
-                "agent": beat.agent_version,
-                "engine": beat.engine_version,
-                "server": beat.server_version,
-            }
-            for beat in sorted(beats.values(), key=lambda beat: beat.instance_id)
-        ]
-        connection.execute(_BEATS, rows)
-    working = [
-        {"job": beat.job, "which": beat.instance_id, "now": now} for beat in beats.values() if beat.job is not None
-    ]
-    if working:
-        connection.execute(_WORKING, sorted(working, key=lambda one: str(one["job"])))
-    silent = sorted(set(others) - beats.keys())
-    if silent:
-        connection.execute(_HEARD, {"ids": silent, "now": now})
-
-
-_BEATS = (
-    update(instances)
-    .where(instances.c.id == bindparam("which"))
-    .values(
-        heard=bindparam("now"),
-        agent_version=bindparam("agent"),
-        engine_version=bindparam("engine"),
-        server_version=bindparam("server"),
-    )
-)
-_WORKING = (
-    update(backups)
-    .where(backups.c.id == bindparam("job"), backups.c.instance_id == bindparam("which"))
-    .values(heard=bindparam("now"))
-)
-_HEARD = update(instances).where(instances.c.id.in_(_IDS)).values(heard=bindparam("now"))
