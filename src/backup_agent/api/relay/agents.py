@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, update
 
+from backup_agent.api.catalogue.many import ForMany
 from backup_agent.api.catalogue.tables import backups, instances
 from backup_agent.api.relay.hearing import AgentTold
 
@@ -32,7 +33,7 @@ def hear(connection: Connection, beats: dict[str, AgentTold], others: Iterable[s
         connection.execute(_WORKING, sorted(working, key=lambda one: str(one["job"])))
     silent = sorted(set(others) - beats.keys())
     if silent:
-        connection.execute(_HEARD, {"ids": silent, "now": now})
+        connection.execute(_HEARD.on(connection), {"ids": silent, "now": now})
 
 
 _BEATS = (
@@ -50,4 +51,4 @@ _WORKING = (
     .where(backups.c.id == bindparam("job"), backups.c.instance_id == bindparam("which"))
     .values(heard=bindparam("now"))
 )
-_HEARD = update(instances).where(instances.c.id.in_(bindparam("ids", expanding=True))).values(heard=bindparam("now"))
+_HEARD = ForMany(lambda among: update(instances).where(among(instances.c.id)).values(heard=bindparam("now")))

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import BindParameter, Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from backup_agent.api import commands
 from backup_agent.api.catalogue import outbox
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.deleting import bury
+from backup_agent.api.catalogue.many import ForMany
 from backup_agent.api.catalogue.reading import ALL_OF_BACKUP
 from backup_agent.api.catalogue.tables import backups, instances, tombstones
 from backup_agent.api.catalogue.values import ACTIVE, BACKUP_COLUMNS, Backup, backup_of
@@ -83,21 +84,26 @@ def _read(connection: Connection, told: Sequence[BackupTold], now: datetime) -> 
     ids = sorted({data.id for data in told})
     if not ids:
         return _Batch(now, {}, {}, {}, {}, {})
-    found = {row.id: backup_of(row) for row in connection.execute(_BACKUPS, {"ids": ids}).all()}
+    found = {row.id: backup_of(row) for row in connection.execute(_BACKUPS.on(connection), {"ids": ids}).all()}
     gone: dict[str, str] = {}
     missing = [backup_id for backup_id in ids if backup_id not in found]
     if missing:
-        gone = {row.id: row.instance_id for row in connection.execute(_BURIED, {"ids": missing})}
-    registered = connection.execute(_REGISTERED, {"ids": sorted({data.instance_id for data in told})}).all()
+        gone = {row.id: row.instance_id for row in connection.execute(_BURIED.on(connection), {"ids": missing})}
+    registered = connection.execute(
+        _REGISTERED.on(connection), {"ids": sorted({data.instance_id for data in told})}
+    ).all()
     accounts = {row.id: row.account_id for row in registered}
     return _Batch(now, found, dict(found), accounts, {row.id: row.heard for row in registered}, gone)
 
 
-_IDS: BindParameter[str] = bindparam("ids", expanding=True)
-_BACKUPS = select(*ALL_OF_BACKUP).where(backups.c.id.in_(_IDS)).order_by(backups.c.id).with_for_update()
-_BURIED = select(tombstones.c.id, tombstones.c.instance_id).where(tombstones.c.id.in_(_IDS))
-_REGISTERED = select(instances.c.id, instances.c.account_id, instances.c.heard).where(
-    instances.c.id.in_(_IDS), instances.c.removed.is_(None)
+_BACKUPS = ForMany(
+    lambda among: select(*ALL_OF_BACKUP).where(among(backups.c.id)).order_by(backups.c.id).with_for_update()
+)
+_BURIED = ForMany(lambda among: select(tombstones.c.id, tombstones.c.instance_id).where(among(tombstones.c.id)))
+_REGISTERED = ForMany(
+    lambda among: select(instances.c.id, instances.c.account_id, instances.c.heard).where(
+        among(instances.c.id), instances.c.removed.is_(None)
+    )
 )
 
 

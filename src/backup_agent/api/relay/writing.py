@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-from sqlalchemy import BindParameter, Connection, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select
 
+from backup_agent.api.catalogue.many import ForMany, UpdateOfMany
 from backup_agent.api.catalogue.tables import backups
 from backup_agent.api.catalogue.values import ACTIVE, BACKUP_COLUMNS, Backup, columns_of
 
@@ -17,17 +18,10 @@ _LASTING = tuple(name for name in BACKUP_COLUMNS if name != "id" and name not in
 _lasting = attrgetter(*_LASTING)
 
 
-def _updating(names: Sequence[str]) -> Update:
-    values: dict[str, BindParameter[object]] = {name: bindparam(f"new_{name}") for name in names}
-    return update(backups).where(backups.c.id == bindparam("new_id")).values(values)
-
-
-_UPDATE_PASSING = _updating(_PASSING)
-_UPDATE_ALL = _updating((*_PASSING, *_LASTING))
+_UPDATE_PASSING = UpdateOfMany(backups, _PASSING)
+_UPDATE_ALL = UpdateOfMany(backups, (*_PASSING, *_LASTING))
 _INSERT = insert(backups)
-_PLACES = select(backups.c.active_instance, backups.c.id).where(
-    backups.c.active_instance.in_(bindparam("ids", expanding=True))
-)
+_PLACES = ForMany(lambda among: select(backups.c.active_instance, backups.c.id).where(among(backups.c.active_instance)))
 
 
 def write(connection: Connection, before: Mapping[str, Backup], changed: Sequence[Backup]) -> None:
@@ -45,7 +39,8 @@ def _with_places(connection: Connection, changed: Sequence[Backup]) -> Sequence[
     wanting = {backup.instance_id for backup in changed if backup.status in ACTIVE}
     taken: dict[str | None, str] = {}
     if wanting:
-        taken = {row.active_instance: row.id for row in connection.execute(_PLACES, {"ids": sorted(wanting)})}
+        rows = connection.execute(_PLACES.on(connection), {"ids": sorted(wanting)})
+        taken = {row.active_instance: row.id for row in rows}
     for backup in changed:
         if backup.status not in ACTIVE and taken.get(backup.instance_id) == backup.id:
             del taken[backup.instance_id]
@@ -62,12 +57,9 @@ def _update(connection: Connection, rows: Sequence[tuple[Backup, Backup]]) -> No
     """`rows` as they were and as they are to be."""
     passing = [after for before, after in rows if _lasting(before) == _lasting(after)]
     lasting = [after for before, after in rows if _lasting(before) != _lasting(after)]
-    for statement, names, which in (
-        (_UPDATE_PASSING, ("id", *_PASSING), passing),
-        (_UPDATE_ALL, BACKUP_COLUMNS, lasting),
-    ):
+    for statement, which in ((_UPDATE_PASSING, passing), (_UPDATE_ALL, lasting)):
         if which:
-            connection.execute(statement, [{f"new_{name}": getattr(row, name) for name in names} for row in which])
+            statement.execute(connection, which)
 
 
 def _insert(connection: Connection, rows: Sequence[Backup]) -> None:
