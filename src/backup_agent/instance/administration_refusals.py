@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from backup_agent.domain.administration import shown
+from backup_agent.domain.instance_names import NOT_GRANTABLE, told
 from backup_agent.errors import ErrorCode, RejectedError
+
+
+def refused(why: str) -> RejectedError:
+    """For what a command names; `why` as `domain.instance_names` says it."""
+    return RejectedError(ErrorCode.NAME_REFUSED, why, "docs/administration.md has the rules for names and passwords.")
 
 
 def name_refused(what: str, name: str, fault: str) -> RejectedError:
     """`what` is the kind of the name: database, user, host."""
-    return RejectedError(
-        ErrorCode.NAME_REFUSED,
-        f"the {what} {shown(name)} {fault}",
-        "docs/administration.md has the rules for names.",
-    )
+    return refused(told(what, name, fault))
 
 
 def not_grantable(database: str) -> RejectedError:
-    return name_refused("database", database, "is too long for a grant, where each _ and % of it counts twice")
+    return name_refused("database", database, NOT_GRANTABLE)
 
 
 def database_exists(name: str) -> RejectedError:

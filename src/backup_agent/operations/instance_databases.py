@@ -6,28 +6,17 @@ when one of several fails: the error names it, and those before it are made.
 
 from __future__ import annotations
 
-from backup_agent.domain.administration import Reserved, charset_fault, database_fault
+from backup_agent.domain.administration import Reserved
 from backup_agent.domain.instance_command import CreateDatabases, DeleteDatabase, ListDatabases, NewDatabase
-from backup_agent.instance.administration_refusals import database_exists, database_not_found, name_refused
+from backup_agent.domain.instance_names import database_refusal, new_databases_refusal
+from backup_agent.instance.administration_refusals import (
+    database_exists,
+    database_not_found,
+    name_refused,
+    refused,
+)
 from backup_agent.operations.instance_operation import Operation, Result, Work, no_names
 from backup_agent.operations.instance_pages import page
-
-
-def check_new(command: CreateDatabases, reserved: Reserved) -> None:
-    seen: set[str] = set()
-    for database in command.databases:
-        check_name(database.name, reserved, new=True)
-        if database.name in seen:
-            raise name_refused("database", database.name, "is given twice")
-        seen.add(database.name)
-        for what, given in (("character set", database.character_set), ("collation", database.collate)):
-            if given is not None and (fault := charset_fault(given)):
-                raise name_refused(what, given, fault)
-
-
-def check_name(name: str, reserved: Reserved, *, new: bool) -> None:
-    if fault := database_fault(name, reserved, new=new):
-        raise name_refused("database", name, fault)
 
 
 def create(command: CreateDatabases, work: Work) -> Result:
@@ -80,10 +69,16 @@ def _fits(wanted: NewDatabase, charset: str, collation: str) -> bool:
     return asked_charset in {None, charset} and asked[1] in {None, collation}
 
 
+def _check_new(command: CreateDatabases, reserved: Reserved) -> None:
+    if why := new_databases_refusal(command.databases, reserved):
+        raise refused(why)
+
+
 def _check_delete(command: DeleteDatabase, reserved: Reserved) -> None:
-    check_name(command.name, reserved, new=False)
+    if why := database_refusal(command.name, reserved):
+        raise refused(why)
 
 
-CREATE_DATABASES = Operation("instance.create_databases", CreateDatabases, check_new, create)
+CREATE_DATABASES = Operation("instance.create_databases", CreateDatabases, _check_new, create)
 LIST_DATABASES = Operation("instance.list_databases", ListDatabases, no_names, listed)
 DELETE_DATABASE = Operation("instance.delete_database", DeleteDatabase, _check_delete, delete)

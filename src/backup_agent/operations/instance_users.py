@@ -6,45 +6,20 @@ databases that are there, by their names, never on a pattern.
 
 from __future__ import annotations
 
-from backup_agent.domain.administration import (
-    Reserved,
-    grantable,
-    hash_fault,
-    host_fault,
-    password_fault,
-    shown,
-    user_fault,
-)
+from backup_agent.domain.administration import Reserved, shown
 from backup_agent.domain.instance_command import CreateUsers, DeleteUser, ListUsers, NewUser
+from backup_agent.domain.instance_names import new_users_refusal, user_refusal
 from backup_agent.errors import ErrorCode, RejectedError
 from backup_agent.instance.administration import User
 from backup_agent.instance.administration_refusals import (
     database_not_found,
-    name_refused,
-    not_grantable,
+    refused,
     user_exists,
     user_not_found,
 )
-from backup_agent.operations.instance_databases import check_name
 from backup_agent.operations.instance_operation import Operation, Result, Work, no_names
 from backup_agent.operations.instance_pages import page
 from backup_agent.operations.instance_secrets import hash_of
-
-
-def check_new(command: CreateUsers, reserved: Reserved) -> None:
-    seen: set[tuple[str, str]] = set()
-    for user in command.users:
-        _check_name(user.name, reserved, new=True)
-        if fault := host_fault(user.host):
-            raise name_refused("host", user.host, fault)
-        _check_password(user)
-        if _account(user) in seen:
-            raise name_refused("user", user.name, "is given twice")
-        seen.add(_account(user))
-        for database in user.databases:
-            check_name(database.name, reserved, new=False)
-            if not grantable(database.name):
-                raise not_grantable(database.name)
 
 
 def create(command: CreateUsers, work: Work) -> Result:
@@ -109,30 +84,16 @@ def _account(user: NewUser) -> tuple[str, str]:
     return user.name, user.host.lower()
 
 
-def _check_name(name: str, reserved: Reserved, *, new: bool) -> None:
-    if fault := user_fault(name, reserved, new=new):
-        raise name_refused("user", name, fault)
-
-
-def _check_password(user: NewUser) -> None:
-    """Never repeats it."""
-    if user.password is not None:
-        fault = password_fault(user.password.get_secret_value())
-    else:
-        fault = hash_fault(user.password_hash or "")
-    if fault:
-        raise RejectedError(
-            ErrorCode.NAME_REFUSED,
-            f"the password of user {shown(user.name)} {fault}",
-            "docs/administration.md has the rules for passwords.",
-        )
+def _check_new(command: CreateUsers, reserved: Reserved) -> None:
+    if why := new_users_refusal(command.users, reserved):
+        raise refused(why)
 
 
 def _check_delete(command: DeleteUser, reserved: Reserved) -> None:
-    """Of any host: what there is, the server knows."""
-    _check_name(command.name, reserved, new=False)
+    if why := user_refusal(command.name, reserved):
+        raise refused(why)
 
 
-CREATE_USERS = Operation("instance.create_users", CreateUsers, check_new, create)
+CREATE_USERS = Operation("instance.create_users", CreateUsers, _check_new, create)
 LIST_USERS = Operation("instance.list_users", ListUsers, no_names, listed)
 DELETE_USER = Operation("instance.delete_user", DeleteUser, _check_delete, delete)
