@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,6 +47,15 @@ def create_backup(
 
 def delete_backup(backup_id: str, account_id: str) -> Encoded:
     return _encode(DELETE, {"backup_id": backup_id, "account_id": account_id})
+
+
+def operate(kind: str, data: Mapping[str, Any], *, instance_id: str, account_id: str, expires: datetime) -> Encoded:
+    """An operation on an instance, `kind` being one of `domain.instance_command`. Its answer names the message's id.
+
+    `data` must hold no password. What the agent has not begun by `expires`, it rejects.
+    """
+    whole = {"instance_id": instance_id, "account_id": account_id, **data}
+    return _encode(kind, whole, expires=expires.isoformat(timespec="seconds"))
 
 
 def _encode(kind: str, data: dict[str, Any], **attributes: str) -> Encoded:

@@ -86,11 +86,12 @@ def bad_media_type() -> Fault:
     return Fault(415, "The body must be application/json, in UTF-8.")
 
 
-def instance_busy(instance_id: str) -> Fault:
+def instance_busy(instance_id: str, status: str = "BACKUP", *, because: str = "") -> Fault:
+    """`because` is a sentence more."""
     return Fault(
         422,
         f"Instance {instance_id} is not currently available for an action to be performed "
-        "(instance status was BACKUP).",
+        f"(instance status was {status}).{because and ' '}{because}",
     )
 
 
@@ -104,6 +105,10 @@ def internal() -> Fault:
 
 def no_backups_of(datastore: str) -> Fault:
     return Fault(501, f"The datastore {datastore[:64]} has no backups.")
+
+
+def no_operations_on(datastore: str) -> Fault:
+    return Fault(501, f"Instances of the datastore {datastore[:64]} have no operations.")
 
 
 def unavailable(message: str) -> Fault:

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 
 from backup_agent.api.catalogue import outbox, presence
 from backup_agent.api.catalogue.database import Database
-from backup_agent.api.catalogue.tables import backups, instances
+from backup_agent.api.catalogue.operation import Standing
+from backup_agent.api.catalogue.tables import backups, instances, operations
 from backup_agent.domain.state import State
 from backup_agent.errors import CatalogueError, ConfigError, ErrorCode
 
@@ -47,6 +48,8 @@ class CatalogueCollector(Collector):
         with self._database.reading() as connection:
             counts = connection.execute(select(backups.c.status, func.count()).group_by(backups.c.status)).all()
             waiting = outbox.depth(connection)
+            asked = select(func.count()).select_from(operations).where(operations.c.status == Standing.ASKED)
+            unanswered = connection.execute(asked).scalar_one()
             relay = presence.look(connection, now)
             registered = select(func.count()).select_from(instances).where(instances.c.removed.is_(None))
             fleet = connection.execute(registered).scalar_one()
@@ -60,6 +63,7 @@ class CatalogueCollector(Collector):
         yield _one("outbox_commands", "Commands that the broker has not confirmed yet.", waiting.commands)
         age = 0.0 if waiting.oldest is None else max(0.0, (now - waiting.oldest).total_seconds())
         yield _one("outbox_oldest_age_seconds", "How long the oldest of them has waited.", age)
+        yield _one("operations_unanswered", "Operations on instances that agents have not answered.", unanswered)
         yield _one("broker_connected", "1 when a relay has a connection to the broker.", relay.connected)
         yield _one("instances", "Instances that are registered.", fleet)
         yield _one("instances_heard", "Those whose agents were heard of lately.", heard)

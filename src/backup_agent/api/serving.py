@@ -18,6 +18,7 @@ from backup_agent.api.parts import authenticator, open_database, rates
 from backup_agent.api.rates import RateLimiter
 from backup_agent.api.relay.process import EventMetrics, Relay
 from backup_agent.api.relay.sweeping import Patience
+from backup_agent.api.relay.sweeping_operations import OperationPatience
 from backup_agent.api.settings import ApiConfig, broker_settings
 from backup_agent.api.supervisor import Child, supervise
 from backup_agent.api.worker import work
@@ -65,11 +66,16 @@ def relay(config: ApiConfig, broker: BrokerSettings, counts_directory: str) -> N
     database = open_database(config)
     silent_after = timedelta(seconds=config.agents.silent_after_s)
     patience = Patience(silent_after, timedelta(seconds=config.agents.start_within_s))
+    operations = OperationPatience(
+        answer_within=timedelta(seconds=config.operations.begin_within_s) + silent_after,
+        remember=timedelta(seconds=config.operations.remember_s),
+    )
     running = Relay(
         socket.gethostname()[:64],
         database,
         broker,
         patience,
+        operations,
         keep=timedelta(days=config.agents.forget_deleted_days),
         metrics=EventMetrics(),
     )

@@ -121,6 +121,19 @@ class AgentsConfig(Section):
     """How long the ids of deleted backups are remembered, so that late events do not bring them back."""
 
 
+class OperationsConfig(Section):
+    """Operations on instances: their databases and users, restart, stop, delete."""
+
+    change_wait_s: Annotated[float, Field(ge=0, le=60)] = 5
+    """How long a request for a change waits for the agent's answer; then it is answered 202 all the same."""
+    list_wait_s: Annotated[float, Field(ge=0, le=60)] = 10
+    """How long a request for a list waits for it; then it is answered 503."""
+    begin_within_s: Annotated[float, Field(ge=1, le=86_400)] = 300
+    """What the agent has not begun by then is not carried out any more."""
+    remember_s: Annotated[float, Field(ge=60, le=31_536_000)] = 86_400
+    """How long it can be looked up what became of an operation."""
+
+
 class MetricsConfig(Section):
     """Prometheus metrics; off by default."""
 
@@ -142,6 +155,7 @@ class ApiConfig(FileSettings):
     keystone: KeystoneConfig = KeystoneConfig()
     limits: LimitsConfig = LimitsConfig()
     agents: AgentsConfig = AgentsConfig()
+    operations: OperationsConfig = OperationsConfig()
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 

@@ -9,14 +9,22 @@ from typing import Any
 import pytest
 
 from backup_agent.api import commands
-from backup_agent.api.relay.hearing import AgentTold, BackupTold, parse_event
+from backup_agent.api.relay.hearing import AgentTold, AnswerTold, BackupTold, parse_event
 from backup_agent.domain import resource
 from backup_agent.domain.command import BackupRequest, CreateBackup
-from backup_agent.domain.event import BackupEvent, EventError, EventType
+from backup_agent.domain.event import BackupEvent, Ending, EventError, EventType, InstanceEvent
+from backup_agent.domain.instance_command import INSTANCE_COMMANDS, DeleteUser
 from backup_agent.domain.state import Phase, State
 from backup_agent.errors import RejectedError
 from backup_agent.inbox.wire import parse_command
-from backup_agent.report.wire import encode, encode_heartbeat, heartbeat_routing_key, routing_key
+from backup_agent.report.wire import (
+    answer_routing_key,
+    encode,
+    encode_answer,
+    encode_heartbeat,
+    heartbeat_routing_key,
+    routing_key,
+)
 
 ID = "61f12fef-edb1-4561-8122-e7c00ef26a82"
 PARENT = "a9832168-7541-4536-b8d9-a8a9b79cf1b4"
@@ -40,6 +48,47 @@ def test_the_agent_reads_what_it_is_asked_to_create() -> None:
     assert received.command == CreateBackup(
         backup=BackupRequest(id=ID, name="Grüße", instance_id=INSTANCE, account_id="1234", parent_id=PARENT)
     )
+
+
+def test_the_agent_reads_what_it_is_asked_to_do_with_its_instance() -> None:
+    data = {"name": "clerk", "host": "10.0.0.%"}
+    encoded = commands.operate("instance.delete_user", data, instance_id=INSTANCE, account_id="1234", expires=EXPIRES)
+    received = parse_command(encoded.body)
+    assert received.command == DeleteUser(instance_id=INSTANCE, account_id="1234", name="clerk", host="10.0.0.%")
+    assert (received.request, received.expires) == (encoded.id, EXPIRES)
+    assert max(map(len, INSTANCE_COMMANDS)) <= 32, "as the catalogue's columns have room for"
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [
+        (EventType.INSTANCE_DONE, Ending.DONE),
+        (EventType.INSTANCE_FAILED, Ending.FAILED),
+        (EventType.INSTANCE_REJECTED, Ending.REJECTED),
+    ],
+)
+def test_the_control_plane_reads_what_the_agent_answers(kind: EventType, ending: Ending) -> None:
+    told = InstanceEvent(
+        type=kind,
+        request_id=ID,
+        command="instance.list_users",
+        instance_id=INSTANCE,
+        account_id="1234",
+        status=ending,
+        received=TIME,
+        time=TIME,
+        result={"users": []},
+        error=EventError(code="instance_busy", message="file \udcff\0", hint="Ask again.", status=422),
+        backup_id=PARENT,
+    )
+    heard = parse_event(encode_answer(told), answer_routing_key(told)).data
+    assert isinstance(heard, AnswerTold)
+    assert (heard.request_id, heard.command, heard.instance_id) == (ID, "instance.list_users", INSTANCE)
+    assert (heard.status, heard.result, heard.backup_id) == (ending.value, {"users": []}, PARENT)
+    assert heard.error is not None
+    assert (heard.error.code, heard.error.message, heard.error.status) == ("instance_busy", "file ?", 422)
+    with pytest.raises(RejectedError):
+        parse_event(encode_answer(told), f"{PARENT}.{kind.value}")
 
 
 def event(kind: EventType, status: State, **fields: Any) -> BackupEvent:

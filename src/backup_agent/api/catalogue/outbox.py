@@ -1,4 +1,6 @@
-"""The commands that the broker has not confirmed yet. One is put in by the transaction that changes its backup."""
+"""The commands that the broker has not confirmed yet. One is put in by the transaction that changes its backup, or
+that makes its operation; `backup_id` is the id of either.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +59,11 @@ def withdraw_creation(connection: Connection, backup_ids: Collection[str]) -> fr
     if found:
         connection.execute(delete(outbox).where(*which))
     return found
+
+
+def withdraw(connection: Connection, ids: Collection[str]) -> None:
+    """Commands about these backups or operations are not sent any more, unless that is under way."""
+    connection.execute(delete(outbox).where(outbox.c.backup_id.in_(ids)))
 
 
 def pending(database: Database, limit: int, *, without: Collection[str] = ()) -> Sequence[Waiting]:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from backup_agent.domain.state import State
 
@@ -195,7 +196,33 @@ outbox = Table(
     sqlite_autoincrement=True,
     **_OPTIONS,
 )
-"""Commands that the broker has not confirmed yet, oldest first. No number is given twice."""
+"""Commands that the broker has not confirmed yet, oldest first. No number is given twice. `backup_id` is that of the
+backup, or of the operation, that the command is about.
+"""
+
+operations = Table(
+    "operations",
+    metadata,
+    _id(primary=True),
+    _account(ForeignKey("accounts.id")),
+    _id(ForeignKey("instances.id"), name="instance_id"),
+    Column("command", String(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("asked", Moment, nullable=False),
+    Column("finished", Moment),
+    Column("result", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("error_hint", Text),
+    Column("error_status", Integer),
+    _id(name="backup_id", nullable=True),
+    Index(None, "instance_id", "status"),
+    Index(None, "status", "asked"),
+    **_OPTIONS,
+)
+"""What users have asked of instances, and what the agents have answered; forgotten after a while. `id` is that of the
+command's message, `result` is JSON, `backup_id` the backup that it was rejected for.
+"""
 
 relay = Table(
     "relay",

@@ -29,6 +29,7 @@ ABOUT_BACKUPS = frozenset(
         *("deleted", "delete_failed", "verified", "restored"),
     )
 )
+ANSWERS = frozenset({"instance.done", "instance.failed", "instance.rejected"})
 LIMIT = 1 << 20
 """Bytes of a message at most."""
 _LONGEST = 4000
@@ -109,6 +110,22 @@ class AgentTold(_Told):
     job: BackupId | None = None
 
 
+class AnswerTold(_Told):
+    """What became of an operation on the instance. `result` is not looked at here."""
+
+    request_id: Annotated[str, Field(min_length=1, max_length=255)]
+    """The id of the command's message."""
+    command: Version
+    instance_id: InstanceId
+    status: Literal["DONE", "FAILED", "REJECTED"]
+    result: dict[str, Any] | None = None
+    error: Trouble | None = None
+    backup_id: BackupId | None = None
+
+
+Told = BackupTold | AgentTold | AnswerTold
+
+
 class _Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
@@ -127,7 +144,7 @@ class Heard:
 
     type: str
     time: datetime
-    data: BackupTold | AgentTold
+    data: Told
 
 
 def parse_event(body: bytes, routing_key: str) -> Heard:
@@ -139,10 +156,7 @@ def parse_event(body: bytes, routing_key: str) -> Heard:
         raise _invalid(f"it has more than {LIMIT} bytes")
     try:
         envelope = _Envelope.model_validate(json.loads(body.decode("utf-8")))
-        kind = AgentTold if envelope.type == HEARTBEAT else BackupTold
-        if kind is BackupTold and envelope.type not in ABOUT_BACKUPS:
-            raise _invalid(f"its type is {envelope.type[:64]!r}")
-        data = kind.model_validate(envelope.data)
+        data = _model_of(envelope.type).model_validate(envelope.data)
     except ValidationError as error:
         raise _invalid(explain(error, "the message")) from error
     except (ValueError, RecursionError) as error:
@@ -154,6 +168,16 @@ def parse_event(body: bytes, routing_key: str) -> Heard:
             "Let each agent's user at the broker publish with its own instance's id alone.",
         )
     return Heard(envelope.type, envelope.time, data)
+
+
+def _model_of(kind: str) -> type[Told]:
+    if kind == HEARTBEAT:
+        return AgentTold
+    if kind in ANSWERS:
+        return AnswerTold
+    if kind not in ABOUT_BACKUPS:
+        raise _invalid(f"its type is {kind[:64]!r}")
+    return BackupTold
 
 
 def _invalid(why: str) -> RejectedError:

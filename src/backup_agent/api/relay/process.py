@@ -12,11 +12,13 @@ from prometheus_client import Counter
 
 from backup_agent.api.catalogue import presence
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.relay.answering import take_answers
 from backup_agent.api.relay.consumer import Consumer
 from backup_agent.api.relay.dispatcher import Dispatcher
-from backup_agent.api.relay.hearing import Heard
+from backup_agent.api.relay.hearing import ANSWERS, AnswerTold, Heard
 from backup_agent.api.relay.sweeping import Patience, forget, sweep
-from backup_agent.api.relay.taking import take
+from backup_agent.api.relay.sweeping_operations import OperationPatience, forget_operations, give_up
+from backup_agent.api.relay.taking import Outcome, take
 from backup_agent.broker.settings import BrokerSettings
 from backup_agent.errors import CatalogueError
 
@@ -27,6 +29,7 @@ _LONGEST_PAUSE = 15.0
 _LAX = 1 / 60
 """Of the patience: so exactly is known when an agent was heard, or each of its events would be written down twice."""
 _FORGET_EVERY = 3600.0
+_FORGET_OPERATIONS_EVERY = 60.0
 _JOIN_S = 10.0
 
 
@@ -46,6 +49,7 @@ class Relay:
         database: Database,
         broker: BrokerSettings,
         patience: Patience,
+        operations: OperationPatience,
         *,
         keep: timedelta,
         metrics: EventMetrics,
@@ -55,6 +59,7 @@ class Relay:
         self._name = name
         self._database = database
         self._patience = patience
+        self._operations = operations
         self._keep = keep
         self._metrics = metrics
         self._now = now
@@ -91,6 +96,7 @@ class Relay:
             _Chore(self._tell, presence.BEAT_EVERY_S),
             _Chore(self._sweep, self._sweep_every),
             _Chore(self._forget, _FORGET_EVERY),
+            _Chore(self._forget_operations, _FORGET_OPERATIONS_EVERY),
         )
         was_connected = False
         while not self._stopping.wait(min(0.2, self._sweep_every)):
@@ -104,9 +110,13 @@ class Relay:
                 chore.do_if_due()
 
     def _take(self, events: Sequence[Heard]) -> None:
-        outcome = take(self._database, events, self._now(), lax=self._patience.silent_after * _LAX)
+        answers = [heard.data for heard in events if isinstance(heard.data, AnswerTold)]
+        answered = take_answers(self._database, answers, self._now())
+        others = [heard for heard in events if heard.type not in ANSWERS]
+        lax = self._patience.silent_after * _LAX
+        outcome = take(self._database, others, self._now(), lax=lax) if others else Outcome()
         for kind in ("applied", "stale", "refused", "unregistered", "heartbeats"):
-            self._metrics.events.labels(kind).inc(getattr(outcome, kind))
+            self._metrics.events.labels(kind).inc(getattr(outcome, kind) + getattr(answered, kind, 0))
 
     def _tell(self) -> None:
         presence.tell(self._database, self._name, self._now(), connected=self.connected)
@@ -115,9 +125,13 @@ class Relay:
         """Only when a living agent would have been heard."""
         if self._consumer.listening_for() > self._patience.silent_after.total_seconds():
             sweep(self._database, self._patience, self._now())
+            give_up(self._database, self._operations, self._now())
 
     def _forget(self) -> None:
         forget(self._database, self._now() - self._keep)
+
+    def _forget_operations(self) -> None:
+        forget_operations(self._database, self._operations, self._now())
 
 
 class _Chore:
