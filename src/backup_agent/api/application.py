@@ -14,7 +14,18 @@ from starlette.types import ASGIApp
 from backup_agent.api import faults
 from backup_agent.api.gate import Gate
 from backup_agent.api.openapi import describe
-from backup_agent.api.routes import backups, documentation, health, instances, limits, versions
+from backup_agent.api.routes import (
+    actions,
+    backups,
+    databases,
+    documentation,
+    health,
+    instances,
+    limits,
+    operations,
+    users,
+    versions,
+)
 from backup_agent.api.services import Services
 from backup_agent.api.watching import RequestMetrics, Watching
 from backup_agent.errors import CatalogueError
@@ -26,7 +37,8 @@ def application(services: Services, metrics: RequestMetrics) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.methods = []
-    for module in (backups, instances, limits, versions, health, documentation):  # tried in this order
+    tried = (backups, instances, databases, users, actions, operations, limits, versions, health, documentation)
+    for module in tried:  # in this order
         app.include_router(module.router)
         app.state.methods += [
             (route.path_regex, route.methods) for route in module.router.routes if isinstance(route, APIRoute)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -13,6 +13,8 @@ from backup_agent.api import faults
 from backup_agent.domain.command import BackupName, Description
 from backup_agent.domain.ids import Uuid
 from backup_agent.domain.validation import explain
+
+M = TypeVar("M", bound=BaseModel)
 
 _DEPTH = 20
 """Levels of nesting; ours has two."""
@@ -41,13 +43,13 @@ def _flag(value: object) -> object:
 Id = Annotated[Uuid, BeforeValidator(_lower)]
 
 
-class _Asked(BaseModel):
+class Asked(BaseModel):
+    """What is not known is ignored, as Trove does."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class BackupAsked(_Asked):
-    """What is not known is ignored, as Trove does."""
-
+class BackupAsked(Asked):
     name: BackupName = Field(description="1 to 64 characters, at least one letter or digit.")
     instance: Id = Field(description="The id of the database instance.")
     description: Annotated[Description, AfterValidator(_not_empty)] | None = None
@@ -57,7 +59,7 @@ class BackupAsked(_Asked):
     )
 
 
-class CreateBackupAsked(_Asked):
+class CreateBackupAsked(Asked):
     backup: BackupAsked
 
 
@@ -78,16 +80,27 @@ async def read(request: Request, limit: int) -> bytes:
 
 def parse(body: bytes) -> BackupAsked:
     """Raises Fault (400) saying what is wrong and where, never repeating it."""
+    document = parse_json(body)
+    if isinstance(document, dict) and isinstance(document.get("backup"), dict) and "instance" not in document["backup"]:
+        raise faults.bad_request("The body can't be used: backup.instance: instance is missing.")
+    return validated(CreateBackupAsked, document).backup
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401 - what JSON can hold
+    """Raises Fault (400)."""
     try:
         document = json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_number)
         _check_depth(document)
     except (ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, _UnfitError) else "it is not JSON in UTF-8"
         raise faults.bad_request(f"The body can't be used: {why}.") from error
-    if isinstance(document, dict) and isinstance(document.get("backup"), dict) and "instance" not in document["backup"]:
-        raise faults.bad_request("The body can't be used: backup.instance: instance is missing.")
+    return document
+
+
+def validated(model: type[M], document: object) -> M:
+    """Raises Fault (400)."""
     try:
-        return CreateBackupAsked.model_validate(document).backup
+        return model.model_validate(document)
     except ValidationError as error:
         raise faults.bad_request(f"The body can't be used: {explain(error, 'the body')}.") from error
 

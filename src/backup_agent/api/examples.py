@@ -55,12 +55,44 @@ _INSTANCE = _object(
     {
         "id": _UUID,
         "name": _TEXT,
-        "status": {"enum": ["ACTIVE", "BACKUP"]},
+        "status": {"enum": ["ACTIVE", "BACKUP", "REBOOT", "SHUTDOWN"]},
         "created": _TIME,
         "updated": _TIME,
         "datastore": _DATASTORE,
         "flavor": {"type": "object"},
         "links": {"type": "array"},
+    }
+)
+_NAME = {"type": "string", "minLength": 1, "maxLength": 64}
+_DATABASE = _object(
+    {"name": _TEXT, "character_set": _or_null(_TEXT), "collate": _or_null(_TEXT)}, optional=("character_set", "collate")
+)
+_USER = _object({"name": _TEXT, "host": _TEXT, "databases": {"type": "array", "items": _object({"name": _TEXT})}})
+_NEW_DATABASE = _object(
+    {"name": _NAME, "character_set": _or_null(_TEXT), "collate": _or_null(_TEXT)}, optional=("character_set", "collate")
+)
+_NEW_USER = _object(
+    {
+        "name": {"type": "string", "minLength": 1, "maxLength": 80},
+        "password": {"type": "string", "minLength": 1, "maxLength": 256},
+        "host": {**_or_null(_TEXT), "description": "`%`, the default, an address, or a host's name."},
+        "databases": {
+            **_or_null({"type": "array", "maxItems": 100, "items": _object({"name": _NAME})}),
+            "description": "The user may do all in these, which must be there, and nothing elsewhere.",
+        },
+    },
+    optional=("host", "databases"),
+)
+_OPERATION = _object(
+    {
+        "id": _UUID,
+        "instance_id": _UUID,
+        "action": _TEXT,
+        "status": {"enum": ["ASKED", "DONE", "FAILED", "REJECTED"]},
+        "created": _TIME,
+        "finished": _or_null(_TIME),
+        "error": _or_null(_object({"code": _TEXT, "message": _or_null(_TEXT), "hint": _or_null(_TEXT)})),
+        "backup_id": {**_or_null(_UUID), "description": "The backup that it was rejected for."},
     }
 )
 _VERSION = _object({"id": _TEXT, "status": _TEXT, "updated": _TEXT, "links": {"type": "array"}})
@@ -109,6 +141,20 @@ SCHEMAS: dict[str, Any] = {
             optional=("description", "parent_id", "incremental"),
         ),
     ),
+    "DatabaseDetails": _DATABASE,
+    "UserDetails": _USER,
+    "OperationDetails": _OPERATION,
+    "Databases": _list("databases", "DatabaseDetails"),
+    "Users": _list("users", "UserDetails"),
+    "Operation": _wrapped("operation", {"$ref": "#/components/schemas/OperationDetails"}),
+    "CreateDatabases": _wrapped("databases", {"type": "array", "minItems": 1, "maxItems": 100, "items": _NEW_DATABASE}),
+    "CreateUsers": _wrapped("users", {"type": "array", "minItems": 1, "maxItems": 100, "items": _NEW_USER}),
+    "Action": {
+        "oneOf": [
+            {**_object({name: _or_null({"type": "object", "maxProperties": 0})}), "additionalProperties": False}
+            for name in ("restart", "stop")
+        ]
+    },
     "Limits": _wrapped("limits", {"type": "array", "items": _LIMIT}),
     "Version": _wrapped("version", _VERSION),
     "Versions": _wrapped("versions", {"type": "array", "items": _VERSION}),
@@ -162,6 +208,33 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
     "Backup": {"full": {"backup": _NEW}, "incremental": {"backup": _INCREMENTAL}},
+    "CreateDatabases": {
+        "two": {"databases": [{"name": "shop", "character_set": "utf8mb4", "collate": "utf8mb4_bin"}, {"name": "blog"}]}
+    },
+    "CreateUsers": {
+        "one": {"users": [{"name": "clerk", "password": "a secret", "host": "%", "databases": [{"name": "shop"}]}]}
+    },
+    "Action": {"restart": {"restart": {}}, "stop": {"stop": {}}},
+    "Databases": {"one": {"databases": [{"name": "shop", "character_set": "utf8mb4", "collate": "utf8mb4_bin"}]}},
+    "Users": {"one": {"users": [{"name": "clerk", "host": "%", "databases": [{"name": "shop"}]}]}},
+    "Operation": {
+        "rejected": {
+            "operation": {
+                "id": "6f7c2a0e-6df1-4b3c-8c5f-0e2f0a4f6b11",
+                "instance_id": "d4603f69-ec7e-4e9b-803f-600b9205576f",
+                "action": "delete_database",
+                "status": "REJECTED",
+                "created": "2026-11-25T15:00:02",
+                "finished": "2026-11-25T15:00:02",
+                "error": {
+                    "code": "instance_busy",
+                    "message": "instance is busy: backup 61f12fef-edb1-4561-8122-e7c00ef26a82 is being taken",
+                    "hint": "Ask again when that has ended.",
+                },
+                "backup_id": "61f12fef-edb1-4561-8122-e7c00ef26a82",
+            }
+        }
+    },
     "fault404": {
         "unknown": {
             "itemNotFound": {

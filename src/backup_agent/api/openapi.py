@@ -15,16 +15,23 @@ from backup_agent.version import __version__
 AccountId = Annotated[str, Path(description="The account of the token.")]
 BackupId = Annotated[str, Path(description="A UUID.", json_schema_extra={"format": "uuid"})]
 InstanceId = Annotated[str, Path(description="A UUID.", json_schema_extra={"format": "uuid"})]
+OperationId = Annotated[str, Path(description="From `X-Operation-ID`. A UUID.", json_schema_extra={"format": "uuid"})]
+DatabaseName = Annotated[str, Path(description="URL-encoded.")]
+UserName = Annotated[str, Path(description="`name@host`, or `name` for the host `%`; URL-encoded.")]
+
+OPERATION_HEADER = "X-Operation-ID"
+"""Of answers to changes of an instance."""
 
 _MEANINGS = {
     400: "Something in the request is missing or wrong.",
     401: "There is no token in `X-Auth-Token`, or it is not valid.",
     403: "The token belongs to another account.",
-    404: "There is no such backup, instance or parent; or it is another account's.",
+    404: "There is no such backup, instance, parent, database or user; or it is another account's.",
     413: "The quota of backups or the rate of requests (then with `Retry-After`) is exceeded, or the body too large.",
     415: "The body is not JSON.",
     422: "A backup of the instance is under way, or the backup to be deleted runs.",
-    501: "The instance's datastore has no backups.",
+    500: "The instance's agent has begun, and failed; the message says why.",
+    501: "The instance's datastore has no backups; or its agent does not offer this operation.",
     503: "The agents or the database can't be reached.",
 }
 _ALWAYS = (401, 403, 413, 503)
@@ -56,6 +63,16 @@ def answers(status: int, schema: str | None, *, also: Sequence[int] = ()) -> dic
     if schema is not None:
         good["content"] = _content(schema)
     return {status: good, **{code: _fault(code) for code in also}}
+
+
+def changes(*, also: Sequence[int] = ()) -> dict[int | str, dict[str, Any]]:
+    """Of a route that changes an instance: 202 without a body, and the faults that all of them have."""
+    declared = answers(202, None, also=(404, 422, 500, 501, *also))
+    declared[202] = {
+        "description": "Done; or asked for, when the agent has not answered soon.",
+        "headers": {OPERATION_HEADER: {"description": "By which it can be looked up.", "schema": {"type": "string"}}},
+    }
+    return declared
 
 
 def body_of(schema: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`limit` and `marker` of a list, and the link to its next page.
+"""`limit` and `marker` of a list, and the link to its next page: of what is in the catalogue, and of names.
 
 A marker is opaque to clients, and made of characters that need no quoting, because Trove's client sends it as it is.
 """
@@ -22,6 +22,8 @@ MOST = 100
 _NUMBER = re.compile(r"[0-9]{1,1000}")
 _MARKER = re.compile(r"([0-9]{1,18})\.([0-9a-f-]{36})")
 _LONGEST_MARKER = 128
+_LONGEST_NAME_MARKER = 1360
+"""Stands for 1020 bytes: fewer characters than a command may have in a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,24 @@ class Page:
     after: Place | None
 
 
+@dataclass(frozen=True, slots=True)
+class PageOfNames:
+    limit: int
+    after: str | None
+
+
 def asked(limit: str | None, marker: str | None) -> Page:
     """Raises Fault (400) for what is no limit from 1 up, and no marker of ours. More than MOST is MOST."""
     return Page(DEFAULT_LIMIT if limit is None else _limit(limit), None if marker is None else _place(marker))
+
+
+def names_asked(limit: str | None, marker: str | None) -> PageOfNames:
+    """The same, of a list whose order is that of names."""
+    return PageOfNames(DEFAULT_LIMIT if limit is None else _limit(limit), None if marker is None else _name(marker))
+
+
+def marker_of_name(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
 
 
 def marker_of(created: datetime, row_id: str) -> str:
@@ -52,15 +69,31 @@ def _limit(text: str) -> int:
 
 
 def _place(marker: str) -> Place:
-    refusal = faults.bad_request("marker is not one that a list of this API has given.")
     if len(marker) > _LONGEST_MARKER:
-        raise refusal
+        raise _not_ours()
     try:
-        raw = base64.b64decode(marker + "=" * (-len(marker) % 4), altchars=b"-_", validate=True).decode("ascii")
-        found = _MARKER.fullmatch(raw)
+        found = _MARKER.fullmatch(_decoded(marker).decode("ascii"))
         place = None if found is None else Place(from_microseconds(int(found[1])), found[2])
     except (ValueError, OverflowError) as error:
-        raise refusal from error
+        raise _not_ours() from error
     if place is None or not is_uuid(place.id):
-        raise refusal
+        raise _not_ours()
     return place
+
+
+def _name(marker: str) -> str:
+    if not 1 <= len(marker) <= _LONGEST_NAME_MARKER:
+        raise _not_ours()
+    try:
+        return _decoded(marker).decode("utf-8")
+    except ValueError as error:
+        raise _not_ours() from error
+
+
+def _decoded(marker: str) -> bytes:
+    """Raises ValueError."""
+    return base64.b64decode(marker + "=" * (-len(marker) % 4), altchars=b"-_", validate=True)
+
+
+def _not_ours() -> faults.Fault:
+    return faults.bad_request("marker is not one that a list of this API has given.")

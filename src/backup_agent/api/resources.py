@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from backup_agent.api.catalogue.operation import Operation
 from backup_agent.api.catalogue.values import Backup, Instance
 from backup_agent.domain.state import State
 
@@ -43,13 +43,13 @@ def of_backup(backup: Backup) -> dict[str, Any]:
     return shown
 
 
-def of_instance(instance: Instance, busy: Collection[str]) -> dict[str, Any]:
-    """`busy` are the ids of those that a backup is made of. `flavor` is there for Trove's client alone."""
+def of_instance(instance: Instance, status: str) -> dict[str, Any]:
+    """`flavor` is there for Trove's client alone."""
     version = instance.version
     return {
         "id": instance.id,
         "name": instance.name,
-        "status": "BACKUP" if instance.id in busy else "ACTIVE",
+        "status": status,
         "created": _time(instance.created),
         "updated": _time(instance.heard or instance.created),
         "datastore": {
@@ -62,14 +62,27 @@ def of_instance(instance: Instance, busy: Collection[str]) -> dict[str, Any]:
     }
 
 
+def of_operation(operation: Operation) -> dict[str, Any]:
+    return {
+        "id": operation.id,
+        "instance_id": operation.instance_id,
+        "action": operation.command.removeprefix("instance."),
+        "status": operation.status.value,
+        "created": _time(operation.asked),
+        "finished": None if operation.finished is None else _time(operation.finished),
+        "error": _error(operation),
+        "backup_id": operation.backup_id,
+    }
+
+
 def _status(backup: Backup) -> State:
     return backup.former_status if backup.status is State.DELETING and backup.former_status else backup.status
 
 
-def _error(backup: Backup) -> dict[str, Any] | None:
-    if backup.error_code is None:
+def _error(of: Backup | Operation) -> dict[str, Any] | None:
+    if of.error_code is None:
         return None
-    return {"code": backup.error_code, "message": backup.error_message, "hint": backup.error_hint}
+    return {"code": of.error_code, "message": of.error_message, "hint": of.error_hint}
 
 
 def _time(moment: datetime) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from functools import partial
 
 import uvicorn
 
 from backup_agent.api import foreign_logs
 from backup_agent.api.application import application
+from backup_agent.api.catalogue import operating
 from backup_agent.api.catalogue.creating import Rules
 from backup_agent.api.catalogue.quota import Quota
 from backup_agent.api.parts import authenticator, open_database, rates
 from backup_agent.api.rates import RateLimiter
-from backup_agent.api.services import Services
+from backup_agent.api.services import OperationRules, Services
 from backup_agent.api.settings import ApiConfig
+from backup_agent.api.waiting import Waiters
 from backup_agent.api.watching import RequestMetrics
 
 _KIB = 1024
@@ -24,8 +27,9 @@ _KEEP_ALIVE_S = 30
 def work(config: ApiConfig, listener: socket.socket, limiter: RateLimiter) -> None:
     """Until SIGTERM: then requests under way are still answered."""
     foreign_logs.route()
+    database = open_database(config)
     services = Services(
-        database=open_database(config),
+        database=database,
         authenticator=authenticator(config),
         limiter=limiter,
         rules=Rules(Quota(config.limits.backups_per_account), timedelta(seconds=config.agents.start_within_s)),
@@ -33,6 +37,12 @@ def work(config: ApiConfig, listener: socket.socket, limiter: RateLimiter) -> No
         broker_away=timedelta(seconds=config.agents.broker_away_s),
         max_body=config.http.max_body_kib * _KIB,
         public_url=config.http.public_url,
+        operations=OperationRules(
+            timedelta(seconds=config.operations.begin_within_s),
+            config.operations.change_wait_s,
+            config.operations.list_wait_s,
+        ),
+        waiters=Waiters(partial(operating.find_ended, database)),
     )
     server = uvicorn.Server(
         uvicorn.Config(

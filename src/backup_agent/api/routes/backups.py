@@ -10,14 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from backup_agent.api import bodies, faults, paging
-from backup_agent.api.catalogue import presence, reading
+from backup_agent.api.catalogue import reading
 from backup_agent.api.catalogue.creating import Order, create_backup
 from backup_agent.api.catalogue.deleting import delete_backup
 from backup_agent.api.catalogue.reading import Wanted
 from backup_agent.api.openapi import LIST_PARAMETERS, PAGE_PARAMETERS, AccountId, BackupId, InstanceId, answers, body_of
 from backup_agent.api.resources import of_backup
 from backup_agent.api.routes.addresses import own_url
-from backup_agent.api.services import Services, caller, services
+from backup_agent.api.routes.broker import refuse_without_broker
+from backup_agent.api.services import caller, services
 from backup_agent.domain.ids import is_uuid
 
 router = APIRouter(tags=["backups"])
@@ -41,17 +42,9 @@ async def create(request: Request, account_id: AccountId) -> Response:
 def _create(request: Request, asked: bodies.BackupAsked) -> Response:
     known = services(request)
     order = Order(asked.name, asked.description, asked.instance, asked.parent_id, asked.incremental)
-    _refuse_without_broker(known)
+    refuse_without_broker(known)
     backup = create_backup(known.database, order, caller(request).scope, known.rules, known.now())
     return JSONResponse({"backup": of_backup(backup)}, 202)
-
-
-def _refuse_without_broker(known: Services) -> None:
-    now = known.now()
-    with known.database.reading() as connection:
-        found = presence.look(connection, now)
-    if found.seen is not None and now - found.seen > known.broker_away:
-        raise faults.unavailable("The agents can't be reached at the moment. Try again later.")
 
 
 @router.get(

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from backup_agent.api import faults, paging
 from backup_agent.api.catalogue import reading
+from backup_agent.api.catalogue.statuses import statuses
 from backup_agent.api.openapi import PAGE_PARAMETERS, AccountId, InstanceId, answers
 from backup_agent.api.resources import of_instance
 from backup_agent.api.routes.addresses import own_url
@@ -31,8 +32,10 @@ def list_all(request: Request, account_id: AccountId) -> Response:
     page = paging.asked(asked.get("limit"), asked.get("marker"))
     with services(request).database.reading() as connection:
         found = reading.page_of_instances(connection, caller(request).account_id, page.after, page.limit + 1)
-        busy = reading.busy_among(connection, [instance.id for instance in found])
-    shown: dict[str, Any] = {"instances": [of_instance(instance, busy) for instance in found[: page.limit]]}
+        status_of = statuses(connection, [instance.id for instance in found])
+    shown: dict[str, Any] = {
+        "instances": [of_instance(instance, status_of[instance.id]) for instance in found[: page.limit]]
+    }
     if len(found) > page.limit:
         last = found[page.limit - 1]
         shown["links"] = [paging.next_link(own_url(request), asked, paging.marker_of(last.created, last.id))]
@@ -45,13 +48,15 @@ def list_all(request: Request, account_id: AccountId) -> Response:
     summary="Show an instance",
 )
 def show(request: Request, account_id: AccountId, instance_id: InstanceId) -> Response:
-    """Its status is BACKUP while a backup of it is asked for or made, and else ACTIVE."""
+    """Its status is BACKUP while a backup of it is asked for or made, REBOOT or SHUTDOWN while it is restarted or
+    deleted, and else ACTIVE.
+    """
     del account_id
     if not is_uuid(instance_id.lower()):
         raise faults.not_found(instance_id)
     with services(request).database.reading() as connection:
         found = reading.find_instance(connection, instance_id.lower(), caller(request).scope)
-        busy = reading.busy_among(connection, [instance_id.lower()])
+        status_of = statuses(connection, [instance_id.lower()])
     if found is None:
         raise faults.not_found(instance_id)
-    return JSONResponse({"instance": of_instance(found, busy)})
+    return JSONResponse({"instance": of_instance(found, status_of[found.id])})
