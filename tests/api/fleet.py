@@ -116,6 +116,39 @@ class Agent:
         )
         self._publish(body, heartbeat_routing_key(self.instance_id))
 
+    def answer(
+        self, command: dict[str, Any], status: str = "DONE", *, result: Any = None, error: Any = None, **data: Any
+    ) -> bytes:
+        """Tells what became of an operation on the instance; the message, to be sent again. `data` wins."""
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+        kind = f"instance.{status.lower()}"
+        document = {
+            "specversion": "1.0",
+            "id": f"{command['id']}/answer",
+            "source": f"urn:backup-agent:instance:{self.instance_id}",
+            "type": kind,
+            "subject": command["id"],
+            "time": now,
+            "dataschema": "urn:backup-agent:event:v1",
+            "datacontenttype": "application/json",
+            "data": {
+                "request_id": command["id"],
+                "command": command["type"],
+                "instance_id": self.instance_id,
+                "account_id": command["data"]["account_id"],
+                "status": status,
+                "received": now,
+                "finished": now,
+                "result": result,
+                "error": error,
+                "backup_id": None,
+                **data,
+            },
+        }
+        body = json.dumps(document).encode()
+        self._publish(body, f"{self.instance_id}.{kind}")
+        return body
+
     def send(self, body: bytes, kind: str) -> None:
         self._publish(body, f"{self.instance_id}.backup.{kind}")
 
@@ -150,6 +183,10 @@ class Agent:
 
         until(enough, f"{count} commands to {self.instance_id}")
         return found
+
+    def send_answer(self, body: bytes) -> None:
+        """Again, or one of another agent's."""
+        self._publish(body, f"{self.instance_id}.instance.done")
 
     def _publish(self, body: bytes, key: str) -> None:
         with self._channel() as channel:

@@ -18,6 +18,7 @@ from backup_agent.api.catalogue import migrate
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.tables import metadata
 from tests.api.fleet import Agent, new_id
+from tests.api.operated import OperatedAgent
 from tests.api.service import Api, User
 from tests.api.test_requests import fault
 from tests.faults.waiting import until
@@ -59,7 +60,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def api(broker: PrivateRabbitMQ, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     broker.forget_topology()
-    api = Api(tmp_path_factory.mktemp("api"), broker.url, database_url=database_url)
+    unwaited = {"operations": {"change_wait_s": 0}}
+    api = Api(tmp_path_factory.mktemp("api"), broker.url, database_url=database_url, extra=unwaited)
     assert api.command("db", "upgrade").status == 0
     with api:
         yield api
@@ -114,6 +116,42 @@ def test_of_200_who_ask_at_once_for_one_instance_one_gets_a_backup(api: Api, use
     assert answers == {202: 1, 422: 199}
     assert len(user.http.get(f"/instances/{agent.instance_id}/backups").json()["backups"]) == 1
     assert len(agent.await_commands(1)) == 1
+
+
+def test_of_backups_and_operations_asked_at_once_the_later_ones_know_the_earlier(
+    api: Api, user: User, agent: Agent
+) -> None:
+    together = threading.Barrier(24)
+    url = f"{api.url}/v1.0/1234"
+
+    def ask(number: int) -> int:
+        together.wait()
+        with httpx.Client(headers={"X-Auth-Token": user.token}, timeout=120) as http:
+            if number % 4 == 0:
+                backup = {"name": "race", "instance": agent.instance_id}
+                return http.post(f"{url}/backups", json={"backup": backup}).status_code
+            databases = {"databases": [{"name": f"race_{number}"}]}
+            return http.post(f"{url}/instances/{agent.instance_id}/databases", json=databases).status_code
+
+    with ThreadPoolExecutor(24) as pool:
+        answers = Counter(pool.map(ask, range(24)))
+    assert answers.keys() == {202, 422}
+    sent = [command["type"] for command in agent.await_commands(answers[202])]
+    assert sent == [*["instance.create_databases"] * (answers[202] - 1), "backup.create"]
+
+
+def test_an_operation_is_answered(user: User, broker: PrivateRabbitMQ, instance: str) -> None:
+    with OperatedAgent(broker, instance) as agent:
+        names = [f"{number:02} {'日本' * 20}" for number in range(99)]
+        made = user.http.post(f"/instances/{instance}/databases", json={"databases": [{"name": one} for one in names]})
+        assert made.status_code == 202
+        until(lambda: len(agent.databases) == len(names), "the databases")
+        listed = user.http.get(f"/instances/{instance}/databases", params={"limit": 100}).json()["databases"]
+        assert [one["name"] for one in listed] == names
+        deleted = user.http.delete(f"/instances/{instance}")
+        until(lambda: user.http.get(f"/instances/{instance}").status_code == 404, "the end of the instance")
+        shown = user.http.get(f"/instances/{instance}/operations/{deleted.headers['X-Operation-ID']}").json()
+        assert shown["operation"]["status"] == "DONE"
 
 
 def test_a_backup_lives_and_ends(user: User, agent: Agent) -> None:

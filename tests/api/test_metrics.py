@@ -55,6 +55,7 @@ def test_the_state_of_backups_agents_and_requests_is_told(port: int, api: Api, u
     assert told(port, "backup_api_backups", status="BUILDING") == 1
     assert told(port, "backup_api_instances") == told(port, "backup_api_instances_heard") == 1
     assert told(port, "backup_api_broker_connected") == 1
+    assert ("backup_api_operations_unanswered", {}, 0) in scraped(port)
     assert told(port, "backup_api_requests_total", method="POST", status="202") == 1
     assert told(port, "backup_api_requests_total", method="POST", status="422") == 1
     until(lambda: told(port, "backup_api_outbox_commands") == 0, "the command to be sent")

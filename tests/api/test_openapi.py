@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.fleet import Agent, new_id
+from tests.api.fleet import new_id
+from tests.api.operated import OperatedAgent
 from tests.api.service import Api, User
+from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
 
@@ -32,7 +35,14 @@ EXAMPLES = 5
 
 def narrowed(document: dict[str, Any], instance_id: str, backup_id: str) -> dict[str, Any]:
     """The description, with our own account and things that are there: made-up accounts are refused at the gate."""
-    known = {"account_id": ["1234"], "instance_id": [instance_id, new_id()], "backup_id": [backup_id, new_id()]}
+    known = {
+        "account_id": ["1234"],
+        "instance_id": [instance_id, new_id()],
+        "backup_id": [backup_id, new_id()],
+        "operation_id": [new_id()],
+        "database": ["shop", "a%2Fb", "mysql"],
+        "user": ["clerk", "clerk%4010.0.0.1", "root"],
+    }
     for operations in document["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):
@@ -43,8 +53,15 @@ def narrowed(document: dict[str, Any], instance_id: str, backup_id: str) -> dict
     return document
 
 
-def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, agent: Agent, tmp_path: Path) -> None:
+@pytest.fixture
+def agent(broker: PrivateRabbitMQ, instance: str) -> Iterator[OperatedAgent]:
+    with OperatedAgent(broker, instance) as agent:
+        yield agent
+
+
+def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, agent: OperatedAgent, tmp_path: Path) -> None:
     backup_id = new_id()
+    agent.kept = True
     agent.completed(backup_id)
     user.await_status(backup_id, "COMPLETED")
     document = narrowed(httpx.get(f"{api.url}/openapi.json").json(), agent.instance_id, backup_id)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.fleet import Agent, new_id
-from tests.api.service import Api, User
+from tests.api.service import Api, Sections, User
 from tests.api.test_requests import fault
 from tests.faults.waiting import until
 from tests.servers.rabbitmq import PrivateRabbitMQ
@@ -17,6 +17,7 @@ from tests.servers.tcpproxy import TcpProxy
 
 pytestmark = pytest.mark.server
 IMPATIENT = {"silent_after_s": 1, "start_within_s": 1, "broker_away_s": 8}
+UNWAITED = {"change_wait_s": 0, "begin_within_s": 1}
 SOON = {"connect_timeout_s": 1, "reconnect_max_s": 0.2}
 
 
@@ -30,7 +31,8 @@ def line(broker: PrivateRabbitMQ) -> Iterator[TcpProxy]:
 @pytest.fixture(scope="module")
 def api(line: TcpProxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     base = tmp_path_factory.mktemp("api")
-    with Api(base, f"amqp://127.0.0.1:{line.port}", extra={"agents": IMPATIENT, "broker": SOON}) as api:
+    extra: Sections = {"agents": IMPATIENT, "broker": SOON, "operations": UNWAITED}
+    with Api(base, f"amqp://127.0.0.1:{line.port}", extra=extra) as api:
         yield api
 
 
@@ -98,6 +100,25 @@ def test_a_deletion_that_nobody_carries_out_fails_and_succeeds_when_the_agent_is
     lost(user, backup_id, "DELETE_FAILED")
     agent.tell("deleted", backup_id, "DELETED")
     user.await_status(backup_id, None)
+
+
+def test_an_operation_that_nobody_answers_has_failed_until_the_agent_is_back(user: User, agent: Agent) -> None:
+    instance = f"/instances/{agent.instance_id}"
+    answer = user.http.delete(instance)
+    assert answer.status_code == 202
+
+    def operation() -> dict[str, Any]:
+        shown: dict[str, Any] = user.http.get(f"{instance}/operations/{answer.headers['X-Operation-ID']}").json()
+        found: dict[str, Any] = shown["operation"]
+        return found
+
+    until(lambda: operation()["status"] == "FAILED", "the end of the operation")
+    assert operation()["error"]["code"] == "agent_lost"
+    assert operation()["finished"]
+    assert user.http.get(instance).json()["instance"]["status"] == "ACTIVE"
+    agent.answer({"id": operation()["id"], "type": "instance.delete", "data": {"account_id": "1234"}})
+    until(lambda: user.http.get(instance).status_code == 404, "the end of the instance")
+    assert (operation()["status"], operation()["error"]) == ("DONE", None)
 
 
 def test_without_a_broker_commands_wait_and_past_a_bound_none_are_taken(

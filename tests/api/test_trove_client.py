@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +12,10 @@ from keystoneauth1 import session, token_endpoint
 from troveclient.apiclient import exceptions
 
 from tests.api.fleet import Agent, new_id
+from tests.api.operated import OperatedAgent, Refusal
 from tests.api.service import Api, User
 from tests.faults.waiting import until
+from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
 
@@ -60,6 +62,12 @@ def openstack(
         return json.loads(said.out) if json_output else said.out
 
     return run
+
+
+@pytest.fixture
+def operated(broker: PrivateRabbitMQ, instance: str) -> Iterator[OperatedAgent]:
+    with OperatedAgent(broker, instance) as agent:
+        yield agent
 
 
 def complete(user: User, agent: Agent, backup_id: str) -> None:
@@ -164,3 +172,54 @@ def test_a_listing_by_command_goes_through_all_pages(openstack: Callable[..., An
     listed = openstack("backup", "list", "instance", agent.instance_id)
     assert {one["ID"] for one in listed} == set(ids)
     assert len(listed) == len(ids)
+
+
+def test_the_library_operates_on_an_instance(trove: Any, operated: OperatedAgent) -> None:
+    instance = trove.instances.get(operated.instance_id)
+    trove.databases.create(instance, [{"name": f"{letter} & co"} for letter in "abc"])
+    page = trove.databases.list(instance, limit=2)
+    assert [one.name for one in page] == ["a & co", "b & co"]
+    rest = trove.databases.list(instance, limit=2, marker=page.next)
+    assert ([one.name for one in rest], rest.next) == (["c & co"], None)
+    trove.databases.delete(instance, "a & co")
+    assert set(operated.databases) == {"b & co", "c & co"}
+    trove.users.create(instance, [{"name": "a.clerk", "password": "secret", "databases": [{"name": "b & co"}]}])
+    trove.users.create(instance, [{"name": "a.clerk", "password": "secret", "databases": [], "host": "10.0.0.%"}])
+    assert [(one.name, one.host) for one in trove.users.list(instance)] == [("a.clerk", "%"), ("a.clerk", "10.0.0.%")]
+    trove.users.delete(instance, "a.clerk", "10.0.0.%")
+    trove.users.delete(instance, "a.clerk")
+    assert operated.users == {}
+    instance.restart()
+    trove.mgmt_instances.stop(instance.id)
+    assert operated.types()[-2:] == ["instance.restart", "instance.stop"]
+    with pytest.raises(exceptions.BadRequest, match="It is database_exists"):
+        trove.databases.create(instance, [{"name": "b & co"}])
+    with pytest.raises(exceptions.NotFound, match="It is user_not_found"):
+        trove.users.delete(instance, "nobody")
+    operated.refusing = Refusal("REJECTED", "instance_busy", 422, backup_id=new_id())
+    with pytest.raises(exceptions.UnprocessableEntity, match="instance status was BACKUP"):
+        instance.delete()
+    operated.refusing = None
+    instance.delete()
+    with pytest.raises(exceptions.NotFound):
+        trove.instances.get(instance.id)
+
+
+def test_the_commands_operate_on_an_instance(openstack: Callable[..., Any], operated: OperatedAgent) -> None:
+    instance = operated.instance_id
+    openstack("db", "create", instance, "shop", "--character_set", "utf8mb4", json_output=False)
+    openstack("db", "create", instance, "blog", json_output=False)
+    openstack("user", "create", instance, "clerk", "secret", "--databases", "shop", "blog", json_output=False)
+    assert openstack("db", "list", instance) == [{"Name": "blog"}, {"Name": "shop"}]
+    assert openstack("user", "list", instance) == [{"Name": "clerk", "Host": "%", "Databases": "shop, blog"}]
+    openstack("db", "delete", instance, "blog", json_output=False)
+    status, said = openstack("db", "delete", instance, "blog", json_output=False)
+    assert status
+    assert "It is database_not_found" in said
+    openstack("user", "delete", instance, "clerk", json_output=False)
+    openstack("instance", "restart", instance, json_output=False)
+    operated.databases = {f"{number:02}": {"name": f"{number:02}"} for number in range(45)}
+    assert len(openstack("db", "list", instance)) == 45
+    openstack("instance", "delete", instance, json_output=False)
+    assert operated.types()[-1] == "instance.delete"
+    assert instance not in {one["ID"] for one in openstack("instance", "list")}
