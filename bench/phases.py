@@ -31,7 +31,7 @@ from bench.contenders import (
 )
 from bench.load import Background
 from bench.measure import Measured, measure
-from bench.ours import ENCRYPTED, Agent, agent_bytes, take_full
+from bench.ours import ENCRYPTED, Agent, agent_bytes, lock_windows, take_full
 from bench.results import IDLE, Omission, Phase, Row
 from bench.server import change_pages, settle
 from tests.servers.mariadb import PrivateMariaDB
@@ -202,6 +202,7 @@ def take_one(bench: Bench, phase: Phase, contender: Contender, run: Run, raw: in
         )
         felt = load.end()
     contender.check(run, measured)
+    innodb_lock, myisam_lock = lock_windows(measured) if isinstance(contender, Agent) else (None, None)
     row = Row(
         phase,
         contender.key,
@@ -217,6 +218,8 @@ def take_one(bench: Bench, phase: Phase, contender: Contender, run: Run, raw: in
         innodb_p99_ms=felt.innodb_p99_ms,
         myisam_ms=felt.myisam_ms,
         myisam_p99_ms=felt.myisam_p99_ms,
+        innodb_lock_ms=innodb_lock,
+        myisam_lock_ms=myisam_lock,
         tps=felt.tps,
     )
     contender.remove(run, measured)

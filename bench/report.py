@@ -77,6 +77,7 @@ def _sections(
         if any(row.phase == phase for row in rows):
             yield f"## {_TITLES[phase].format(rate=rate, outage=OUTAGE_SECONDS)}"
             yield _table(rows, phase)
+            yield from _locks(rows, phase)
             yield from (f"![{name}]({name})" for name in pictures if name == f"{phase}.png")
     if bench.omissions:
         yield "## Left out"
@@ -137,6 +138,15 @@ def _table(rows: Sequence[Row], phase: Phase) -> str:
             return _idle(rows)
         case _:
             return _backups(rows, phase)
+
+
+def _locks(rows: Sequence[Row], phase: Phase) -> Iterable[str]:
+    for row in rows:
+        if row.phase == phase and row.innodb_lock_ms is not None and row.myisam_lock_ms is not None:
+            yield (
+                f"The locks of {row.title} by the engine's log: InnoDB {row.innodb_lock_ms:.0f} ms, "
+                f"MyISAM {row.myisam_lock_ms:.0f} ms. What a writer felt beyond that is the disk and the CPU."
+            )
 
 
 def _idle(rows: Sequence[Row]) -> str:

@@ -34,6 +34,9 @@ class Row:
     innodb_p99_ms: float | None = None
     myisam_ms: float | None = None
     myisam_p99_ms: float | None = None
+    innodb_lock_ms: float | None = None
+    """How long InnoDB's commits were blocked, by the engine's log: a stall without what the disk adds to it."""
+    myisam_lock_ms: float | None = None
     tps: float | None = None
     serve_s: float | None = None
     """Of a restore: the part of `seconds` that the server took until it answered."""

@@ -92,6 +92,8 @@ def test_every_contender_has_a_row_with_sane_figures(results: dict[str, Any]) ->
     assert ours["peak_bytes"] > 1 << 20
     assert 1 << 20 < ours["stored_bytes"] < ours["raw_bytes"]
     assert ours["agent_bytes"] > 1 << 20
+    assert 0 < ours["innodb_lock_ms"] < 1000 * ours["seconds"]
+    assert 0 < ours["myisam_lock_ms"] < 1000 * ours["seconds"]
     assert full["backup-agent-age"]["stored_bytes"] > 1 << 20
 
 
