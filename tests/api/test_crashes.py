@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -120,22 +122,20 @@ def test_all_processes_end_with_the_first(api: Api) -> None:
 def test_a_stop_answers_the_requests_under_way_and_ends_well(api: Api, token: str) -> None:
     if api.ended:
         api.start()
-    instance = api.add_instance("last")
-    user = User(api, token)
-    body = b'{"backup": {"name": "last", "instance": "%s"}}' % instance.encode()
-
-    def slowly() -> Iterator[bytes]:
-        yield body[:10]
-        assert api.process is not None
+    body = b'{"backup": {"name": "last", "instance": "%s"}}' % api.add_instance("last").encode()
+    head = (
+        f"POST /v1.0/1234/backups HTTP/1.1\r\nHost: api\r\nX-Auth-Token: {token}\r\nExpect: 100-continue\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert api.process is not None
+    with socket.create_connection(("127.0.0.1", urlsplit(api.url).port), timeout=60) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # said when it is about to read the body
         api.process.terminate()
         until(lambda: not accepts(api), "no new connections")
-        yield body[10:]
-
-    answer = user.http.post("/backups", content=slowly(), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 202
-    assert api.process is not None
+        connection.sendall(body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
     assert api.process.wait(60) == 0
-    user.http.close()
 
 
 def accepts(api: Api) -> bool:
