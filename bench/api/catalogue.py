@@ -57,9 +57,10 @@ def fill(url: str, instance_ids: Sequence[str], numbers: range) -> Place:
                 middle if number == numbers[len(numbers) // 2] else _row(instance_ids, number, now) for number in part
             ]
             database.write(partial(_insert, rows=rows))
-        if database.engine.dialect.name == "postgresql":  # it does so itself, within a minute
+        if database.engine.dialect.name == "postgresql":  # it does both itself, within minutes
             with database.engine.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+                for work in ("VACUUM ANALYZE", "CHECKPOINT"):
+                    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(work))
     return Place(middle["created"], middle["id"])
 
 
