@@ -58,9 +58,9 @@ def fill(url: str, instance_ids: Sequence[str], numbers: range) -> Place:
             ]
             database.write(partial(_insert, rows=rows))
         if database.engine.dialect.name == "postgresql":  # it does both itself, within minutes
-            with database.engine.connect() as connection:
+            with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 for work in ("VACUUM ANALYZE", "CHECKPOINT"):
-                    connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(work))
+                    connection.execute(text(work))
     return Place(middle["created"], middle["id"])
 
 
