@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,18 @@ def result(measured: Measured) -> dict[str, Any]:
 
 def lock_windows(measured: Measured) -> tuple[float | None, float | None]:
     """Of InnoDB's and of MyISAM's writers, in milliseconds, as the agent tells at the end of a backup."""
-    told = [json.loads(line) for line in measured.stderr.splitlines() if line.startswith("{")]
-    lock: dict[str, float] = next((line["lock"] for line in told if line.get("event") == "backup.completed"), {})
+    completed = (line["lock"] for line in _log(measured) if line.get("event") == "backup.completed")
+    lock: dict[str, float] = next(completed, {})
     return lock.get("innodb_ms"), lock.get("nontransactional_ms")
 
 
 def agent_bytes(measured: Measured) -> int | None:
     """The peak memory (VmHWM) of the agent's own process, as it logs it; None when it did not."""
-    told = [json.loads(line) for line in measured.stderr.splitlines() if line.startswith("{")]
-    return next((int(line["agent_bytes"]) for line in told if "agent_bytes" in line), None)
+    return next((int(line["agent_bytes"]) for line in _log(measured) if "agent_bytes" in line), None)
+
+
+def _log(measured: Measured) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in measured.stderr.splitlines() if line.startswith("{"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,13 +64,14 @@ _INSTANCE = _object(
     }
 )
 _NAME = {"type": "string", "minLength": 1, "maxLength": 64}
-_DATABASE = _object(
-    {"name": _TEXT, "character_set": _or_null(_TEXT), "collate": _or_null(_TEXT)}, optional=("character_set", "collate")
+_DATABASE, _NEW_DATABASE = (
+    _object(
+        {"name": name, "character_set": _or_null(_TEXT), "collate": _or_null(_TEXT)},
+        optional=("character_set", "collate"),
+    )
+    for name in (_TEXT, _NAME)
 )
 _USER = _object({"name": _TEXT, "host": _TEXT, "databases": {"type": "array", "items": _object({"name": _TEXT})}})
-_NEW_DATABASE = _object(
-    {"name": _NAME, "character_set": _or_null(_TEXT), "collate": _or_null(_TEXT)}, optional=("character_set", "collate")
-)
 _NEW_USER = _object(
     {
         "name": {"type": "string", "minLength": 1, "maxLength": 80},

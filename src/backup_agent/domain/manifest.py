@@ -24,7 +24,7 @@ from backup_agent.errors import ErrorCode, IntegrityError
 FORMAT: Literal[2] = 2
 """Of the manifests that are written. Format 1, which is read too, knew no encryption."""
 
-_LATER_FIELDS = frozenset({"encryption", "newest_tablespace"})
+_LATER_FIELDS = {"encryption", "newest_tablespace"}
 
 LARGEST_CHUNK = 1 << 30
 """Bytes of the raw stream in a chunk at most: who reads a manifest makes room for that many, whoever wrote it."""
@@ -168,7 +168,7 @@ class SealedManifest:
 
 def encode(manifest: Manifest) -> bytes:
     """The one canonical form of `manifest`."""
-    payload = manifest.model_dump(mode="json", exclude=set(_LATER_FIELDS) if manifest.format == 1 else None)
+    payload = manifest.model_dump(mode="json", exclude=_LATER_FIELDS if manifest.format == 1 else None)
     return _canonical({"payload": payload, "sha256": hashlib.sha256(_canonical(payload)).hexdigest()})
 
 

@@ -15,7 +15,7 @@ from backup_agent.api.catalogue.database import Database
 from backup_agent.api.relay.answering import take_answers
 from backup_agent.api.relay.consumer import Consumer
 from backup_agent.api.relay.dispatcher import Dispatcher
-from backup_agent.api.relay.hearing import ANSWERS, AnswerTold, Heard
+from backup_agent.api.relay.hearing import AnswerTold, Heard
 from backup_agent.api.relay.sweeping import Patience, forget, sweep
 from backup_agent.api.relay.sweeping_operations import OperationPatience, forget_operations, give_up
 from backup_agent.api.relay.taking import Outcome, take
@@ -112,7 +112,7 @@ class Relay:
     def _take(self, events: Sequence[Heard]) -> None:
         answers = [heard.data for heard in events if isinstance(heard.data, AnswerTold)]
         answered = take_answers(self._database, answers, self._now())
-        others = [heard for heard in events if heard.type not in ANSWERS]
+        others = [heard for heard in events if not isinstance(heard.data, AnswerTold)]
         lax = self._patience.silent_after * _LAX
         outcome = take(self._database, others, self._now(), lax=lax) if others else Outcome()
         for kind in ("applied", "stale", "refused", "unregistered", "heartbeats"):
