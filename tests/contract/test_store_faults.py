@@ -154,13 +154,16 @@ def test_a_silent_store_is_left_after_the_read_time_out(line: Line) -> None:
         assert TIMEOUT_S * 0.9 < time.monotonic() - began < TIMEOUT_S + 3
 
 
-def test_a_store_that_reads_slowly_but_steadily_gets_its_upload(line: Line, s3: S3Server) -> None:
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_a_store_that_reads_slowly_but_steadily_gets_its_upload(
+    line: Line, s3: S3Server, kind: type[bytes | bytearray]
+) -> None:
     options = replace(s3.options(endpoint_url=line.proxy.url), connect_timeout_s=TIMEOUT_S)
     store = S3Store(line.bucket, "", create=False, options=options)
     line.proxy.play(passed(upload_rate=len(LARGE) / (3 * TIMEOUT_S)))
     began = time.monotonic()
 
-    store.put(KEY, LARGE)
+    store.put(KEY, kind(LARGE))
 
     store.close()
     assert time.monotonic() - began > 2 * TIMEOUT_S

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from backup_agent.storage.s3_body import Body
 from backup_agent.storage.s3_digests import Digests, in_base64, unconfirmed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def put_in_parts(
         parts: list[Any] = []
         digests: list[Digests] = []
         for start in range(0, len(body), part_size):
-            piece = bytes(memoryview(body)[start : start + part_size])
+            piece = memoryview(body)[start : start + part_size]
             digests.append(Digests(piece))
             parts.append(_put_part(client, upload, len(parts) + 1, piece, digests[-1], sha256=sha256, place=place))
         done = client.complete_multipart_upload(**upload, **condition, MultipartUpload={"Parts": parts})
@@ -61,14 +62,19 @@ def _put_part(
     client: S3Client,
     upload: Mapping[str, Any],
     number: int,
-    piece: bytes,
+    piece: memoryview,
     digests: Digests,
     *,
     sha256: bool,
     place: str,
 ) -> dict[str, Any]:
     """What the request that ends the upload has to say of this part."""
-    request: Any = {**upload, "PartNumber": number, "Body": piece, **digests.headers(sha256=sha256, md5=not sha256)}
+    request: Any = {
+        **upload,
+        "PartNumber": number,
+        "Body": Body(piece),
+        **digests.headers(sha256=sha256, md5=not sha256),
+    }
     answer = client.upload_part(**request)
     doubt = digests.doubt(answer, sent_md5=not sha256)
     if doubt is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from backup_agent.errors import ErrorCode, StoreError
+from backup_agent.storage.s3_body import Body
 from backup_agent.storage.s3_digests import Digests, same, unconfirmed
 from backup_agent.storage.s3_errors import is_in_the_way, is_unmet, refuses_a_header
 from backup_agent.storage.s3_objects import S3Objects
@@ -128,7 +129,7 @@ class Uploads:
                 place=item.place,
             )
         digests = item.digests.headers(sha256=way.checksum, md5=way.md5)
-        request: Any = {**target, **headers, **condition, **digests, "Body": item.body}
+        request: Any = {**target, **headers, **condition, **digests, "Body": Body(item.body)}
         # botocore sends blocks, each within the connection's time-out, and first asks with `Expect: 100-continue`.
         return dict(self._client().put_object(**request))
 
