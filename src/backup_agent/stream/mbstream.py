@@ -10,11 +10,12 @@ way is not covered by any checksum of the format. The digest of the raw stream c
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from isal.isal_zlib import crc32
 
 from backup_agent.domain.manifest import File
 from backup_agent.errors import ErrorCode, TakeAgainError
@@ -165,7 +166,7 @@ class StreamParser:
     def _take(self, payload: _Payload, piece: memoryview) -> int:
         taken = len(piece)
         file = payload.file
-        payload.crc = zlib.crc32(piece, payload.crc)
+        payload.crc = crc32(piece, payload.crc)
         if file.content is not None:
             file.content[file.position : file.position + taken] = piece
         file.look(piece)
