@@ -22,13 +22,13 @@ class StreamExtraction:
             while view:
                 written = self._process.stdin.write(view)
                 view = view[written or 0 :]
-        except BrokenPipeError as error:
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise self._failure(self._process.wait()) from error
 
     def finish(self) -> None:
         try:
             self._process.stdin.close()
-        except BrokenPipeError as error:
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise self._failure(self._process.wait()) from error
         status = self._process.wait()
         if status != 0 or self._process.last_lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -11,17 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from backup_agent.engine import channel
 from backup_agent.engine.launch import SAME_USER
 from backup_agent.errors import EngineError, ErrorCode
 
 _LAUNCHER = Path(__file__).with_name("launch.py")
-_PIPE_BYTES = 1 << 20
-"""The largest pipe an unprivileged process may ask for (/proc/sys/fs/pipe-max-size)."""
 _LAST_LINES = 20
 _OURS = ("BACKUP_AGENT_", "AWS_")
 
@@ -47,19 +46,24 @@ class EngineProcess:
         self._on_line = on_line
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), _user(user), *argv],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            pass_fds=tuple(inherit),
-            env=_environment(),
-        )
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                _enlarge(pipe)
+        self._stdin: IO[bytes] | None = None
+        self._stdout: IO[bytes] | None = None
+        its_stdin = its_stdout = subprocess.DEVNULL
+        with ExitStack() as given:
+            if stdin:
+                self._stdin, its_stdin = given.enter_context(channel.writer())
+            if stdout:
+                self._stdout, its_stdout = given.enter_context(channel.reader())
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), _user(user), *argv],
+                stdin=its_stdin,
+                stdout=its_stdout,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                pass_fds=tuple(inherit),
+                env=_environment(),
+            )
         self._drain = threading.Thread(target=self._read_stderr, name=f"{self.name}-stderr", daemon=True)
         self._drain.start()
 
@@ -69,11 +73,11 @@ class EngineProcess:
 
     @property
     def stdin(self) -> IO[bytes]:
-        return _present(self._process.stdin)
+        return _present(self._stdin)
 
     @property
     def stdout(self) -> IO[bytes]:
-        return _present(self._process.stdout)
+        return _present(self._stdout)
 
     @property
     def last_lines(self) -> tuple[str, ...]:
@@ -109,13 +113,13 @@ class EngineProcess:
                 self._process.kill()
 
     def close(self) -> None:
-        """Kills if need be, waits, and closes the pipes."""
+        """Kills if need be, waits, and closes our ends."""
         self.kill()
         self._process.wait()
         self._drain.join()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                _close(pipe)
+        for file in (self._stdin, self._stdout, self._process.stderr):
+            if file is not None:
+                _close(file)
 
     def _read_stderr(self) -> None:
         pending = b""
@@ -146,24 +150,16 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
-def _present(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        msg = "the process was started without this pipe"
+def _present(file: IO[bytes] | None) -> IO[bytes]:
+    if file is None:
+        msg = "the process was started without this file"
         raise ValueError(msg)
-    return pipe
+    return file
 
 
-def _enlarge(pipe: IO[bytes]) -> None:
-    """Fewer wake-ups for the same bytes; a kernel that refuses costs speed only."""
+def _close(file: IO[bytes]) -> None:
     try:
-        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except PermissionError:
-        return
-
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
+        file.close()
     except BrokenPipeError:  # a killed reader; what it did not read is lost with it, as meant
         return
 

@@ -17,7 +17,7 @@ from backup_agent.stream.memory import Budget, RawBuffers
 from backup_agent.stream.spool import Spool, SpoolFile
 
 _READ: Final = 1 << 20
-"""Bytes asked of the engine's pipe at a time: what the pipe holds."""
+"""Bytes asked of the engine at a time: what may be on their way."""
 _PATIENCE: Final = 0.01
 """Seconds to wait for a buffer before looking whether tables have been locked meanwhile."""
 
@@ -141,7 +141,7 @@ class Intake:
             self._spare.append(bytearray(self._chunk_size))
 
     def run(self) -> None:
-        """Raises Closed when the buffers are closed, and OSError when the pipe can't be read."""
+        """Raises Closed when the buffers are closed, and OSError when `source` can't be read."""
         ended = False
         while not ended:
             chunk = self._find_place()

@@ -39,7 +39,7 @@ class _Payload:
 
 
 class StreamParser:
-    """One stream, fed piece by piece as it is cut by the pipe. For one thread at a time.
+    """One stream, fed piece by piece as it comes. For one thread at a time.
 
     Keeps nothing of what it is fed but the header of a record that is not whole yet and the files in `capture` (at
     most `capture_limit` bytes of each), and a path and a size for every file.

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.engine.extraction import StreamExtraction
 from backup_agent.engine.interface import BackupPlan
 from backup_agent.engine.process import EngineProcess
 from backup_agent.engine.workdir import WorkDir
@@ -73,6 +74,54 @@ def test_a_kill_works_on_what_ignores_signals(tmp_path: Path) -> None:
     process.kill()
     process.close()
     assert gone(process.pid)
+
+
+def test_bytes_pass_to_and_from_the_child_until_an_end_is_closed(tmp_path: Path) -> None:
+    process = EngineProcess([str(script(tmp_path, "exec tr a b"))], stdin=True, stdout=True)
+    writing = threading.Thread(target=_write_all, args=(process, b"a" * 5_000_000))
+    writing.start()
+
+    assert process.stdout.read() == b"b" * 5_000_000
+
+    writing.join()
+    assert process.wait() == 0
+    process.close()
+
+
+def _write_all(process: EngineProcess, data: bytes) -> None:
+    with process.stdin as file, memoryview(data) as view:
+        written = 0
+        while written < len(data):
+            written += file.write(view[written:])
+
+
+def test_a_child_whose_reader_has_gone_ends(tmp_path: Path) -> None:
+    process = EngineProcess([str(script(tmp_path, "exec cat /dev/zero"))], stdout=True)
+    assert process.stdout.read(1)
+
+    process.stdout.close()
+
+    assert process.wait() != 0
+    process.close()
+
+
+def _write_without_end(extraction: StreamExtraction) -> None:
+    while True:
+        extraction.write(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("reads", [0, 10])
+def test_a_child_that_ends_before_it_has_read_all_is_noticed(tmp_path: Path, reads: int) -> None:
+    process = EngineProcess([str(script(tmp_path, f"head -c {reads} > /dev/null; echo no >&2; exit 3"))], stdin=True)
+    extraction = StreamExtraction(process)
+
+    with pytest.raises(EngineError) as caught:
+        _write_without_end(extraction)
+
+    assert caught.value.code is ErrorCode.EXTRACT_FAILED
+    assert "status 3" in caught.value.message
+    assert "no" in caught.value.message
+    process.close()
 
 
 def test_the_child_dies_with_the_thread_that_started_it(tmp_path: Path) -> None:
