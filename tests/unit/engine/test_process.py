@@ -105,18 +105,25 @@ def test_a_child_whose_reader_has_gone_ends(tmp_path: Path) -> None:
     process.close()
 
 
-def _write_without_end(extraction: StreamExtraction) -> None:
+def _write_without_end(extraction: StreamExtraction, data: bytes) -> None:
     while True:
-        extraction.write(bytes(1 << 20))
+        extraction.write(data)
 
 
-@pytest.mark.parametrize("reads", [0, 10])
-def test_a_child_that_ends_before_it_has_read_all_is_noticed(tmp_path: Path, reads: int) -> None:
-    process = EngineProcess([str(script(tmp_path, f"head -c {reads} > /dev/null; echo no >&2; exit 3"))], stdin=True)
-    extraction = StreamExtraction(process)
+@pytest.mark.parametrize("data", [b"x", bytes(1 << 20)], ids=["byte by byte", "much"])
+def test_a_child_that_ends_before_it_has_read_all_is_noticed(tmp_path: Path, data: bytes) -> None:
+    go = tmp_path / "go"
+    process = EngineProcess(
+        [str(script(tmp_path, f"until [ -e {go} ]; do sleep 0.01; done; echo no >&2; exit 3"))], stdin=True
+    )
+    os.set_blocking(process.stdin.fileno(), False)
+    while process.stdin.write(data):
+        pass
+    os.set_blocking(process.stdin.fileno(), True)
+    go.touch()
 
     with pytest.raises(EngineError) as caught:
-        _write_without_end(extraction)
+        _write_without_end(StreamExtraction(process), data)
 
     assert caught.value.code is ErrorCode.EXTRACT_FAILED
     assert "status 3" in caught.value.message
