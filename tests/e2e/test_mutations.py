@@ -13,7 +13,8 @@ from backup_agent.errors import BackupAgentError, ErrorCode, IntegrityError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.trust import Trust, no_memory
 from backup_agent.stream.download import read_stream
-from tests.e2e.mutations import FEW, IDS, INSTANCE, MUTATIONS, Shelf, forge_a_whole_chain, mutated, shelf
+from tests.e2e.mutations import FEW, MUTATIONS, forge_a_whole_chain, mutated
+from tests.e2e.shelf import IDS, INSTANCE, Shelf, shelf
 
 MANY, SOME = 75, 12
 """Mutations of each kind: on two chains (14 * 75 + 3 * 12) * 2 = 2,172."""
