@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from backup_agent.domain.instance_command import InstanceCommandType
+
 SCHEMA = "urn:backup-agent:command:v1"
 SOURCE = "urn:backup-agent:api"
 CREATE = "backup.create"
@@ -49,8 +51,10 @@ def delete_backup(backup_id: str, account_id: str) -> Encoded:
     return _encode(DELETE, {"backup_id": backup_id, "account_id": account_id})
 
 
-def operate(kind: str, data: Mapping[str, Any], *, instance_id: str, account_id: str, expires: datetime) -> Encoded:
-    """An operation on an instance, `kind` being one of `domain.instance_command`. Its answer names the message's id.
+def operate(
+    kind: InstanceCommandType, data: Mapping[str, Any], *, instance_id: str, account_id: str, expires: datetime
+) -> Encoded:
+    """An operation on an instance. Its answer names the message's id.
 
     `data` must hold no password. What the agent has not begun by `expires`, it rejects.
     """

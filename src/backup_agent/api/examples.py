@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from backup_agent.domain.instance_command import InstanceCommandType
+
 _UUID = {"type": "string", "format": "uuid"}
 _TIME = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}$"}
 _TEXT = {"type": "string"}
@@ -88,7 +90,7 @@ _OPERATION = _object(
     {
         "id": _UUID,
         "instance_id": _UUID,
-        "action": _TEXT,
+        "action": {"enum": [command.action for command in InstanceCommandType]},
         "status": {"enum": ["ASKED", "DONE", "FAILED", "REJECTED"]},
         "created": _TIME,
         "finished": _or_null(_TIME),
@@ -153,7 +155,7 @@ SCHEMAS: dict[str, Any] = {
     "Action": {
         "oneOf": [
             {**_object({name: _or_null({"type": "object", "maxProperties": 0})}), "additionalProperties": False}
-            for name in ("restart", "stop")
+            for name in (InstanceCommandType.RESTART.action, InstanceCommandType.STOP.action)
         ]
     },
     "Limits": _wrapped("limits", {"type": "array", "items": _LIMIT}),

@@ -14,7 +14,14 @@ from pydantic import BeforeValidator, Field, SecretStr
 from backup_agent.api import bodies, faults
 from backup_agent.api.bodies import Asked
 from backup_agent.domain.administration import EVERY_HOST, Reserved, native_hash
-from backup_agent.domain.instance_command import MOST_AT_ONCE, DatabaseName, Given, NewDatabase, NewUser
+from backup_agent.domain.instance_command import (
+    MOST_AT_ONCE,
+    DatabaseName,
+    Given,
+    InstanceCommandType,
+    NewDatabase,
+    NewUser,
+)
 from backup_agent.domain.instance_names import (
     database_refusal,
     new_databases_refusal,
@@ -25,7 +32,7 @@ from backup_agent.domain.instance_names import (
 Data = dict[str, Any]
 
 _LONGEST_HOST = 255
-_ACTIONS = ("restart", "stop")
+_ACTIONS = {command.action: command for command in (InstanceCommandType.RESTART, InstanceCommandType.STOP)}
 
 
 class _Database(Asked):
@@ -100,7 +107,7 @@ def user(text: str) -> Data:
     return {"name": name, "host": host}
 
 
-def action(body: bytes) -> str:
+def action(body: bytes) -> InstanceCommandType:
     """Which of the actions on an instance as a whole. Raises Fault (400)."""
     document = bodies.parse_json(body)
     if not isinstance(document, Mapping) or len(document) != 1:
@@ -110,7 +117,7 @@ def action(body: bytes) -> str:
         raise faults.bad_request(f"The body can't be used: the action must be one of {', '.join(_ACTIONS)}.")
     if document[name] not in ({}, None):
         raise faults.bad_request(f"The body can't be used: {name} takes nothing.")
-    return str(name)
+    return _ACTIONS[name]
 
 
 def _with_hash(user: NewUser) -> Data:

@@ -7,6 +7,7 @@ from typing import Any
 
 from backup_agent.api.catalogue.operation import Operation
 from backup_agent.api.catalogue.values import Backup, Instance
+from backup_agent.domain.instance_command import InstanceCommandType
 from backup_agent.domain.state import State
 
 
@@ -66,7 +67,7 @@ def of_operation(operation: Operation) -> dict[str, Any]:
     return {
         "id": operation.id,
         "instance_id": operation.instance_id,
-        "action": operation.command.removeprefix("instance."),
+        "action": InstanceCommandType(operation.command).action,
         "status": operation.status.value,
         "created": _time(operation.asked),
         "finished": None if operation.finished is None else _time(operation.finished),

@@ -7,6 +7,7 @@ password is never shown: it is replaced by its hash (`without_passwords`) before
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
@@ -19,6 +20,26 @@ Given = Annotated[str, StringConstraints(max_length=1024)]
 MOST_AT_ONCE = 100
 PAGE = 20
 LARGEST_PAGE = 1000
+_PREFIX = "instance."
+
+
+class InstanceCommandType(StrEnum):
+    """The types of their messages, by which everybody names them."""
+
+    CREATE_DATABASES = "instance.create_databases"
+    LIST_DATABASES = "instance.list_databases"
+    DELETE_DATABASE = "instance.delete_database"
+    CREATE_USERS = "instance.create_users"
+    LIST_USERS = "instance.list_users"
+    DELETE_USER = "instance.delete_user"
+    RESTART = "instance.restart"
+    STOP = "instance.stop"
+    DELETE = "instance.delete"
+
+    @property
+    def action(self) -> str:
+        """What is done, for users of the API."""
+        return self.removeprefix(_PREFIX)
 
 
 class ForInstance(Frozen):
@@ -118,14 +139,14 @@ InstanceCommand = (
     | DeleteInstance
 )
 INSTANCE_COMMANDS: Mapping[str, type[InstanceCommand]] = {
-    "instance.create_databases": CreateDatabases,
-    "instance.list_databases": ListDatabases,
-    "instance.delete_database": DeleteDatabase,
-    "instance.create_users": CreateUsers,
-    "instance.list_users": ListUsers,
-    "instance.delete_user": DeleteUser,
-    "instance.restart": RestartInstance,
-    "instance.stop": StopInstance,
-    "instance.delete": DeleteInstance,
+    InstanceCommandType.CREATE_DATABASES: CreateDatabases,
+    InstanceCommandType.LIST_DATABASES: ListDatabases,
+    InstanceCommandType.DELETE_DATABASE: DeleteDatabase,
+    InstanceCommandType.CREATE_USERS: CreateUsers,
+    InstanceCommandType.LIST_USERS: ListUsers,
+    InstanceCommandType.DELETE_USER: DeleteUser,
+    InstanceCommandType.RESTART: RestartInstance,
+    InstanceCommandType.STOP: StopInstance,
+    InstanceCommandType.DELETE: DeleteInstance,
 }
 """By their types."""

@@ -7,7 +7,13 @@ when one of several fails: the error names it, and those before it are made.
 from __future__ import annotations
 
 from backup_agent.domain.administration import Reserved
-from backup_agent.domain.instance_command import CreateDatabases, DeleteDatabase, ListDatabases, NewDatabase
+from backup_agent.domain.instance_command import (
+    CreateDatabases,
+    DeleteDatabase,
+    InstanceCommandType,
+    ListDatabases,
+    NewDatabase,
+)
 from backup_agent.domain.instance_names import database_refusal, new_databases_refusal
 from backup_agent.instance.administration_refusals import (
     database_exists,
@@ -79,6 +85,6 @@ def _check_delete(command: DeleteDatabase, reserved: Reserved) -> None:
         raise refused(why)
 
 
-CREATE_DATABASES = Operation("instance.create_databases", CreateDatabases, _check_new, create)
-LIST_DATABASES = Operation("instance.list_databases", ListDatabases, no_names, listed)
-DELETE_DATABASE = Operation("instance.delete_database", DeleteDatabase, _check_delete, delete)
+CREATE_DATABASES = Operation(InstanceCommandType.CREATE_DATABASES, CreateDatabases, _check_new, create)
+LIST_DATABASES = Operation(InstanceCommandType.LIST_DATABASES, ListDatabases, no_names, listed)
+DELETE_DATABASE = Operation(InstanceCommandType.DELETE_DATABASE, DeleteDatabase, _check_delete, delete)

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.administration import Reserved
 from backup_agent.domain.frozen import Frozen
-from backup_agent.domain.instance_command import InstanceCommand
+from backup_agent.domain.instance_command import InstanceCommand, InstanceCommandType
 from backup_agent.errors import ErrorCode, RejectedError
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.services import Administered, BackupServices
@@ -71,7 +71,7 @@ class Operation(Generic[C]):
     what a dead process has left is cleaned up.
     """
 
-    name: str
+    name: InstanceCommandType
     """The type of the command, and what the holder of the lock is said to do."""
     model: type[C]
     check: Callable[[C, Reserved], None]

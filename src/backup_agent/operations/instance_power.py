@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from backup_agent.domain.administration import Action
-from backup_agent.domain.instance_command import DeleteInstance, RestartInstance, StopInstance
+from backup_agent.domain.instance_command import DeleteInstance, InstanceCommandType, RestartInstance, StopInstance
 from backup_agent.errors import ErrorCode, InstanceError
 from backup_agent.operations.instance_operation import Operation, Result, Work, no_names, unavailable
 
@@ -45,7 +45,7 @@ def stop(command: StopInstance | DeleteInstance, work: Work, action: Action) -> 
 
 def _check(action: Action, work: Work) -> None:
     if not work.power.can(action):
-        raise unavailable(f"instance.{action.value}", "Set administration.power; see docs/administration.md.")
+        raise unavailable(work.task.kind, "Set administration.power; see docs/administration.md.")
 
 
 def _carry_out(action: Action, done: Callable[[], bool], otherwise: str, work: Work) -> None:
@@ -62,6 +62,6 @@ def _carry_out(action: Action, done: Callable[[], bool], otherwise: str, work: W
             work.cancellation.wait(_LOOK_SECONDS)
 
 
-RESTART = Operation("instance.restart", RestartInstance, no_names, restart)
-STOP = Operation("instance.stop", StopInstance, no_names, partial(stop, action=Action.STOP))
-DELETE_INSTANCE = Operation("instance.delete", DeleteInstance, no_names, partial(stop, action=Action.DELETE))
+RESTART = Operation(InstanceCommandType.RESTART, RestartInstance, no_names, restart)
+STOP = Operation(InstanceCommandType.STOP, StopInstance, no_names, partial(stop, action=Action.STOP))
+DELETE_INSTANCE = Operation(InstanceCommandType.DELETE, DeleteInstance, no_names, partial(stop, action=Action.DELETE))

@@ -7,7 +7,7 @@ databases that are there, by their names, never on a pattern.
 from __future__ import annotations
 
 from backup_agent.domain.administration import Reserved, shown
-from backup_agent.domain.instance_command import CreateUsers, DeleteUser, ListUsers, NewUser
+from backup_agent.domain.instance_command import CreateUsers, DeleteUser, InstanceCommandType, ListUsers, NewUser
 from backup_agent.domain.instance_names import new_users_refusal, user_refusal
 from backup_agent.errors import ErrorCode, RejectedError
 from backup_agent.instance.administration import User
@@ -94,6 +94,6 @@ def _check_delete(command: DeleteUser, reserved: Reserved) -> None:
         raise refused(why)
 
 
-CREATE_USERS = Operation("instance.create_users", CreateUsers, _check_new, create)
-LIST_USERS = Operation("instance.list_users", ListUsers, no_names, listed)
-DELETE_USER = Operation("instance.delete_user", DeleteUser, _check_delete, delete)
+CREATE_USERS = Operation(InstanceCommandType.CREATE_USERS, CreateUsers, _check_new, create)
+LIST_USERS = Operation(InstanceCommandType.LIST_USERS, ListUsers, no_names, listed)
+DELETE_USER = Operation(InstanceCommandType.DELETE_USER, DeleteUser, _check_delete, delete)

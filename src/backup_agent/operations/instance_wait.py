@@ -14,13 +14,13 @@ from datetime import datetime
 import structlog
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.domain.instance_command import INSTANCE_COMMANDS
 from backup_agent.errors import BusyError, ErrorCode
 from backup_agent.operations.services import BackupServices
 
 log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 0.1
-_OPERATIONS = "instance."
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def backup_lock(services: BackupServices, backup_id: str, cancellation: Cancella
                 break
             except BusyError:
                 holder = services.lock_holder()
-                operation = holder is not None and holder.command.startswith(_OPERATIONS)
+                operation = holder is not None and holder.command in INSTANCE_COMMANDS
                 if not operation or services.clock.monotonic() >= deadline:
                     raise
                 if not waits:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from backup_agent.domain.event import BackupEvent, EventType
+from backup_agent.domain.instance_command import INSTANCE_COMMANDS
 from backup_agent.domain.state import TERMINAL
 from backup_agent.report.interface import Reporter
-
-_OPERATIONS = "instance."
-"""So begin the operations on the instance, which are about no backup."""
 
 
 class Following:
@@ -38,7 +36,7 @@ class Following:
         event = self.running
         if event is None:
             if at_work is None:
-                return doing if doing.startswith(_OPERATIONS) else "idle"
+                return doing if doing in INSTANCE_COMMANDS else "idle"  # which are about no backup
             return f"backup {at_work}: {doing}"
         phase = event.phase.value if event.phase is not None else event.status.value
         percent = f", {event.percent}%" if event.bytes_expected else ""

@@ -13,7 +13,7 @@ from backup_agent.api.relay.hearing import AgentTold, AnswerTold, BackupTold, pa
 from backup_agent.domain import resource
 from backup_agent.domain.command import BackupRequest, CreateBackup
 from backup_agent.domain.event import BackupEvent, Ending, EventError, EventType, InstanceEvent
-from backup_agent.domain.instance_command import INSTANCE_COMMANDS, DeleteUser
+from backup_agent.domain.instance_command import INSTANCE_COMMANDS, DeleteUser, InstanceCommandType
 from backup_agent.domain.state import Phase, State
 from backup_agent.errors import RejectedError
 from backup_agent.inbox.wire import parse_command
@@ -52,7 +52,10 @@ def test_the_agent_reads_what_it_is_asked_to_create() -> None:
 
 def test_the_agent_reads_what_it_is_asked_to_do_with_its_instance() -> None:
     data = {"name": "clerk", "host": "10.0.0.%"}
-    encoded = commands.operate("instance.delete_user", data, instance_id=INSTANCE, account_id="1234", expires=EXPIRES)
+    encoded = commands.operate(
+        InstanceCommandType.DELETE_USER, data, instance_id=INSTANCE, account_id="1234", expires=EXPIRES
+    )
+    assert encoded.type == "instance.delete_user"
     received = parse_command(encoded.body)
     assert received.command == DeleteUser(instance_id=INSTANCE, account_id="1234", name="clerk", host="10.0.0.%")
     assert (received.request, received.expires) == (encoded.id, EXPIRES)

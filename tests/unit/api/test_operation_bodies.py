@@ -12,6 +12,7 @@ import pytest
 from backup_agent.api import commands, operation_bodies, paging
 from backup_agent.api.faults import Fault
 from backup_agent.domain.administration import native_hash
+from backup_agent.domain.instance_command import InstanceCommandType
 from backup_agent.inbox.wire import parse_command
 from tests.hostile import HOSTILE
 
@@ -61,18 +62,20 @@ def database_and_user(name: str, other: str) -> bytes:
     return json.dumps({"users": [{"name": name, "password": "x", "databases": [{"name": other}]}]}).encode()
 
 
-WAYS: dict[str, Callable[[str, str], dict[str, Any]]] = {
-    "instance.create_databases": lambda name, _: operation_bodies.new_databases(
+WAYS: dict[InstanceCommandType, Callable[[str, str], dict[str, Any]]] = {
+    InstanceCommandType.CREATE_DATABASES: lambda name, _: operation_bodies.new_databases(
         json.dumps({"databases": [{"name": name}]}).encode()
     ),
-    "instance.delete_database": lambda name, _: operation_bodies.database(name),
-    "instance.create_users": lambda name, other: operation_bodies.new_users(database_and_user(name, other)),
-    "instance.delete_user": lambda name, _: operation_bodies.user(f"{name}@%"),
+    InstanceCommandType.DELETE_DATABASE: lambda name, _: operation_bodies.database(name),
+    InstanceCommandType.CREATE_USERS: lambda name, other: operation_bodies.new_users(database_and_user(name, other)),
+    InstanceCommandType.DELETE_USER: lambda name, _: operation_bodies.user(f"{name}@%"),
 }
 
 
 @pytest.mark.parametrize("command", WAYS)
-def test_what_a_hostile_name_makes_is_a_command_that_the_agent_understands_or_a_fault(command: str) -> None:
+def test_what_a_hostile_name_makes_is_a_command_that_the_agent_understands_or_a_fault(
+    command: InstanceCommandType,
+) -> None:
     taken, refused = 0, set()
     for name, other in zip(HOSTILE, reversed(HOSTILE), strict=True):
         try:

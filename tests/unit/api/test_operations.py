@@ -22,6 +22,7 @@ from backup_agent.api.faults import Fault
 from backup_agent.api.relay.answering import take_answers
 from backup_agent.api.relay.hearing import AnswerTold
 from backup_agent.api.relay.sweeping_operations import OperationPatience, forget_operations, give_up
+from backup_agent.domain.instance_command import InstanceCommandType
 
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
 OTHER = "61f12fef-edb1-4561-8122-e7c00ef26a82"
@@ -39,7 +40,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-def ask(database: Database, command: str = "instance.restart", instance_id: str = INSTANCE) -> str:
+def ask(
+    database: Database, command: InstanceCommandType = InstanceCommandType.RESTART, instance_id: str = INSTANCE
+) -> str:
     return operating.ask(database, Asked(instance_id, command, {}), "1234", MINUTE, NOW)
 
 
@@ -90,7 +93,7 @@ def test_an_answer_of_somebody_else_is_none(database: Database) -> None:
 
 def test_what_is_under_way_is_the_instances_status(database: Database) -> None:
     assert status(database) == "ACTIVE"
-    ask(database, "instance.create_databases")
+    ask(database, InstanceCommandType.CREATE_DATABASES)
     assert status(database) == "ACTIVE"
     ask(database)
     assert status(database) == "REBOOT"
@@ -99,8 +102,8 @@ def test_what_is_under_way_is_the_instances_status(database: Database) -> None:
     assert status(database) == "BACKUP"
     assert status(database, OTHER) == "ACTIVE"
     with pytest.raises(Fault, match="instance status was BACKUP"):
-        ask(database, "instance.delete")
-    deletion = ask(database, "instance.delete", OTHER)
+        ask(database, InstanceCommandType.DELETE)
+    deletion = ask(database, InstanceCommandType.DELETE, OTHER)
     assert status(database, OTHER) == "SHUTDOWN"
     with pytest.raises(Fault, match="instance status was SHUTDOWN"):
         ask(database, instance_id=OTHER)
@@ -121,7 +124,7 @@ def test_what_nobody_answers_is_given_up_and_not_sent_any_more_until_the_agent_i
 
 
 def test_what_has_ended_is_forgotten_lists_first(database: Database) -> None:
-    restart, listing, open_one = ask(database), ask(database, "instance.list_users"), ask(database)
+    restart, listing, open_one = ask(database), ask(database, InstanceCommandType.LIST_USERS), ask(database)
     tell(database, restart)
     tell(database, listing, command="instance.list_users")
 

@@ -20,6 +20,7 @@ from backup_agent.api.catalogue.creating import WITH_BACKUPS, lock_account
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.operation import Operation, Standing, operation_of
 from backup_agent.api.catalogue.tables import operations
+from backup_agent.domain.instance_command import InstanceCommandType
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Asked:
     """What a user asks of an instance, found to be well-formed. In `data`, as the command has it, is no password."""
 
     instance_id: str
-    command: str
+    command: InstanceCommandType
     data: Mapping[str, Any]
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, select
 from backup_agent.api.catalogue.operation import Standing
 from backup_agent.api.catalogue.reading import busy_among
 from backup_agent.api.catalogue.tables import operations
+from backup_agent.domain.instance_command import InstanceCommandType
 
 IDLE, BUSY, RESTARTING, ENDING = "ACTIVE", "BACKUP", "REBOOT", "SHUTDOWN"
-_SHOWN = {"instance.restart": RESTARTING, "instance.delete": ENDING}
+_SHOWN = {InstanceCommandType.RESTART: RESTARTING, InstanceCommandType.DELETE: ENDING}
 """By the operation that is under way."""
 
 

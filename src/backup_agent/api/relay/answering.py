@@ -20,11 +20,10 @@ from backup_agent.api.catalogue.operation import Operation, Standing, operation_
 from backup_agent.api.catalogue.tables import instances, operations
 from backup_agent.api.relay.hearing import AnswerTold
 from backup_agent.domain.ids import is_uuid
+from backup_agent.domain.instance_command import InstanceCommandType
 from backup_agent.errors import ErrorCode
 
 log = structlog.get_logger(__name__)
-
-DELETE = "instance.delete"
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ def _write(connection: Connection, answer: AnswerTold, now: datetime) -> None:
         "backup_id": answer.backup_id,
     }
     connection.execute(update(operations).where(operations.c.id == answer.request_id).values(values))
-    if answer.command == DELETE and values["status"] is Standing.DONE:
+    if answer.command == InstanceCommandType.DELETE and values["status"] is Standing.DONE:
         ours = (instances.c.id == answer.instance_id, instances.c.removed.is_(None))
         connection.execute(update(instances).where(*ours).values(removed=now))
         log.info("an instance was deleted", instance_id=answer.instance_id)

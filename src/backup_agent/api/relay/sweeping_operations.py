@@ -17,11 +17,12 @@ from backup_agent.api.catalogue import outbox
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.operation import Standing
 from backup_agent.api.catalogue.tables import operations
+from backup_agent.domain.instance_command import InstanceCommandType
 from backup_agent.errors import ErrorCode
 
 log = structlog.get_logger(__name__)
 
-_LISTS = ("instance.list_databases", "instance.list_users")
+_LISTS = (InstanceCommandType.LIST_DATABASES, InstanceCommandType.LIST_USERS)
 _HINT = "Check that the agent runs on the instance's host and reaches the broker; should it come back, its word counts."
 _REMEMBER_LISTS = timedelta(minutes=10)
 """Only the request that waits for a list looks at it."""

@@ -10,6 +10,7 @@ from backup_agent.api import bodies, operation_bodies
 from backup_agent.api.openapi import AccountId, InstanceId, body_of, changes
 from backup_agent.api.routes.operating import change
 from backup_agent.api.services import services
+from backup_agent.domain.instance_command import InstanceCommandType
 
 router = APIRouter(tags=["instances"])
 
@@ -28,7 +29,7 @@ async def act(request: Request, account_id: AccountId, instance_id: InstanceId) 
     """A restart starts a server that was stopped, too."""
     del account_id
     action = operation_bodies.action(await bodies.read(request, services(request).max_body))
-    return await change(request, instance_id, f"instance.{action}", {})
+    return await change(request, instance_id, action, {})
 
 
 @router.delete(
@@ -43,4 +44,4 @@ async def delete(request: Request, account_id: AccountId, instance_id: InstanceI
     store and in lists.
     """
     del account_id
-    return await change(request, instance_id, "instance.delete", {})
+    return await change(request, instance_id, InstanceCommandType.DELETE, {})

@@ -11,6 +11,7 @@ from backup_agent.api.answers import DatabasesListed
 from backup_agent.api.openapi import PAGE_PARAMETERS, AccountId, DatabaseName, InstanceId, answers, body_of, changes
 from backup_agent.api.routes.operating import NAME, change, listing, name_in_path
 from backup_agent.api.services import services
+from backup_agent.domain.instance_command import InstanceCommandType
 
 router = APIRouter(tags=["databases"])
 _PATH = "/v1.0/{account_id}/instances/{instance_id}/databases"
@@ -28,7 +29,7 @@ async def create(request: Request, account_id: AccountId, instance_id: InstanceI
     """All of them, or none if one is there already."""
     del account_id
     data = operation_bodies.new_databases(await bodies.read(request, services(request).max_body))
-    return await change(request, instance_id, "instance.create_databases", data)
+    return await change(request, instance_id, InstanceCommandType.CREATE_DATABASES, data)
 
 
 @router.get(
@@ -40,7 +41,7 @@ async def create(request: Request, account_id: AccountId, instance_id: InstanceI
 async def list_all(request: Request, account_id: AccountId, instance_id: InstanceId) -> Response:
     """By name."""
     del account_id
-    return await listing(request, instance_id, "instance.list_databases", "databases", DatabasesListed)
+    return await listing(request, instance_id, InstanceCommandType.LIST_DATABASES, "databases", DatabasesListed)
 
 
 @router.delete(
@@ -54,4 +55,4 @@ async def delete(request: Request, account_id: AccountId, instance_id: InstanceI
     """With all that is in it."""
     del account_id, database
     data = operation_bodies.database(name_in_path(request))
-    return await change(request, instance_id, "instance.delete_database", data)
+    return await change(request, instance_id, InstanceCommandType.DELETE_DATABASE, data)

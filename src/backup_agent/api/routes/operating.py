@@ -19,6 +19,7 @@ from backup_agent.api.routes.addresses import own_url
 from backup_agent.api.routes.broker import refuse_without_broker
 from backup_agent.api.services import caller, services
 from backup_agent.domain.ids import is_uuid
+from backup_agent.domain.instance_command import InstanceCommandType
 from backup_agent.errors import CatalogueError
 
 NAME = "name"
@@ -42,7 +43,7 @@ class _Anything(Convertor[str]):
 register_url_convertor(NAME, _Anything())
 
 
-async def change(request: Request, instance_id: str, command: str, data: Mapping[str, Any]) -> Response:
+async def change(request: Request, instance_id: str, command: InstanceCommandType, data: Mapping[str, Any]) -> Response:
     """202 when it was done, or when nobody has answered soon; raises Fault when it was not done."""
     known = services(request)
     operation_id = await run_in_threadpool(_ask, request, Asked(_canonical(instance_id), command, data))
@@ -59,7 +60,11 @@ async def change(request: Request, instance_id: str, command: str, data: Mapping
 
 
 async def listing(
-    request: Request, instance_id: str, command: str, key: str, kind: type[DatabasesListed | UsersListed]
+    request: Request,
+    instance_id: str,
+    command: InstanceCommandType,
+    key: str,
+    kind: type[DatabasesListed | UsersListed],
 ) -> Response:
     """A page, under `key`. Raises Fault, also (503) when nobody has answered in time."""
     known, asked = services(request), request.query_params

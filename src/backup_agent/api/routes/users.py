@@ -11,6 +11,7 @@ from backup_agent.api.answers import UsersListed
 from backup_agent.api.openapi import PAGE_PARAMETERS, AccountId, InstanceId, UserName, answers, body_of, changes
 from backup_agent.api.routes.operating import NAME, change, listing, name_in_path
 from backup_agent.api.services import services
+from backup_agent.domain.instance_command import InstanceCommandType
 
 router = APIRouter(tags=["users"])
 _PATH = "/v1.0/{account_id}/instances/{instance_id}/users"
@@ -28,7 +29,7 @@ async def create(request: Request, account_id: AccountId, instance_id: InstanceI
     """All of them, or none if one is there already. Passwords go on as hashes."""
     del account_id
     data = operation_bodies.new_users(await bodies.read(request, services(request).max_body))
-    return await change(request, instance_id, "instance.create_users", data)
+    return await change(request, instance_id, InstanceCommandType.CREATE_USERS, data)
 
 
 @router.get(
@@ -40,7 +41,7 @@ async def create(request: Request, account_id: AccountId, instance_id: InstanceI
 async def list_all(request: Request, account_id: AccountId, instance_id: InstanceId) -> Response:
     """By name and host."""
     del account_id
-    return await listing(request, instance_id, "instance.list_users", "users", UsersListed)
+    return await listing(request, instance_id, InstanceCommandType.LIST_USERS, "users", UsersListed)
 
 
 @router.delete(
@@ -53,4 +54,6 @@ async def list_all(request: Request, account_id: AccountId, instance_id: Instanc
 async def delete(request: Request, account_id: AccountId, instance_id: InstanceId, user: UserName) -> Response:
     """Its open connections stay."""
     del account_id, user
-    return await change(request, instance_id, "instance.delete_user", operation_bodies.user(name_in_path(request)))
+    return await change(
+        request, instance_id, InstanceCommandType.DELETE_USER, operation_bodies.user(name_in_path(request))
+    )
