@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from backup_agent.api.catalogue import migrate
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.holding import lock_account
 from backup_agent.api.catalogue.tables import metadata
 from tests.api.fleet import Agent, new_id
 from tests.api.operated import OperatedAgent
@@ -40,6 +41,11 @@ CONNECTIONS = {
     ),
 }
 """Of each database: which connection is this, does it live, end it."""
+WAITING = {
+    "postgresql": "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+    "mariadb": "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+}
+"""How many wait for a lock."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
@@ -138,6 +144,55 @@ def test_of_backups_and_operations_asked_at_once_the_later_ones_know_the_earlier
     assert answers.keys() == {202, 422}
     sent = [command["type"] for command in agent.await_commands(answers[202])]
     assert sent == [*["instance.create_databases"] * (answers[202] - 1), "backup.create"]
+
+
+def test_of_a_backup_and_a_deletion_asked_at_once_one_is_refused(api: Api, user: User) -> None:
+    instances = [api.add_instance() for _ in range(12)]
+    together = threading.Barrier(2 * len(instances))
+
+    def ask(number: int) -> int:
+        instance = instances[number // 2]
+        together.wait()
+        with httpx.Client(base_url=user.http.base_url, headers={"X-Auth-Token": user.token}, timeout=120) as http:
+            if number % 2:
+                return http.delete(f"/instances/{instance}").status_code
+            return http.post("/backups", json={"backup": {"name": "race", "instance": instance}}).status_code
+
+    with ThreadPoolExecutor(2 * len(instances)) as pool:
+        answers = list(pool.map(ask, range(2 * len(instances))))
+    for instance, *pair in zip(instances, answers[::2], answers[1::2], strict=True):
+        assert sorted(pair) == [202, 422]
+        backups = user.http.get(f"/instances/{instance}/backups").json()["backups"]
+        shown = user.http.get(f"/instances/{instance}").json()["instance"]["status"]
+        assert (len(backups), shown) == ((1, "BACKUP") if pair[0] == 202 else (0, "SHUTDOWN"))
+
+
+def test_a_deletion_that_is_done_while_a_backup_waits_for_its_turn_is_seen_by_it(
+    api: Api, user: User, agent: Agent
+) -> None:
+    with closing(Database(api.database_url)) as database, closing(Database(api.database_url)) as other:
+        if database.engine.dialect.name not in WAITING:
+            return  # a file has one writer at a time, from its first look on
+        user.http.delete(f"/instances/{agent.instance_id}")
+        (command,) = agent.await_commands(1)
+
+        def waiting() -> bool:
+            with other.reading() as connection:
+                return bool(connection.execute(text(WAITING[other.engine.dialect.name])).scalar_one())
+
+        def work(connection: Connection) -> Future[httpx.Response]:
+            lock_account(connection, user.account)
+            asked = pool.submit(user.create, agent.instance_id)
+            until(waiting, "a backup that waits for the account")
+            agent.answer(command)
+            until(
+                lambda: user.http.get(f"/instances/{agent.instance_id}").status_code == 404, "the end of the instance"
+            )
+            return asked
+
+        with ThreadPoolExecutor(1) as pool:
+            answer = database.write(work).result()
+    assert fault(answer) == (404, "itemNotFound")
 
 
 def test_an_operation_is_answered(user: User, broker: PrivateRabbitMQ, instance: str) -> None:

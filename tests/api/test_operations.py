@@ -186,6 +186,7 @@ def test_a_deleted_instance_is_gone_and_its_backups_stay(user: User, agent: Oper
     assert deleted.status_code == 202
     assert fault(user.http.get(path(agent))) == (404, "itemNotFound")
     assert {request().status_code for request in every_request(user, agent.instance_id)} == {404}
+    assert fault(user.create(agent.instance_id)) == (404, "itemNotFound")
     assert operation(user, agent, deleted)["status"] == "DONE"
     assert user.status(backup["id"]) == "COMPLETED"
     listed = user.http.get("/backups", params={"instance_id": agent.instance_id}).json()["backups"]
@@ -316,6 +317,25 @@ def test_an_answer_counts_once_and_from_the_agent_that_was_asked_alone(
     assert status(user, agent) == "ACTIVE"
     refused = [line for line in api.log if line["event"].startswith("an answer was refused")]
     assert [line["instance_id"] for line in refused] == [stranger.instance_id, agent.instance_id]
+
+
+def test_what_is_being_deleted_is_not_backed_up_until_that_is_refused(
+    api: Api, user: User, broker: PrivateRabbitMQ
+) -> None:
+    agent = Agent(broker, api.add_instance())
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(user.http.delete, path(agent))
+        (command,) = agent.await_commands(1)
+        refused = user.create(agent.instance_id)
+        assert fault(refused) == (422, "unprocessableEntity")
+        assert "(instance status was SHUTDOWN)" in message(refused)
+        assert user.http.get(path(agent, "backups")).json() == {"backups": []}
+        error = {"code": "administration_unavailable", "message": "it is not", "hint": "h", "status": 501}
+        agent.answer(command, "REJECTED", error=error)
+        assert asked.result().status_code == 501
+    backup = user.created(agent.instance_id)
+    (sent,) = agent.await_commands(1)
+    assert sent["data"]["backup"]["id"] == backup["id"]
 
 
 def test_while_it_is_restarted_an_instance_says_so(api: Api, user: User, broker: PrivateRabbitMQ) -> None:

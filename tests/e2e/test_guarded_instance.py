@@ -251,7 +251,14 @@ def test_after_it_all_of_them_work_and_a_deleted_instance_leaves_its_backups(
     assert not server.running
     trove.instances.restart(instance)
     assert [one.name for one in trove.databases.list(instance)] == ["new", "shop"]
-    trove.instances.delete(instance)
+    keeper.idle.clear()
+    with ThreadPoolExecutor(1) as pool:
+        deletion = pool.submit(trove.instances.delete, instance)
+        until(keeper.waiting, "the deletion")
+        assert fault(user.create(instance)) == (422, "unprocessableEntity")
+        keeper.idle.set()
+        deletion.result()
+    assert fault(user.create(instance)) == (404, "itemNotFound")
     assert not server.running
     assert keeper.done == ["restart", "stop", "restart", "delete"]
     with pytest.raises(exceptions.NotFound):

@@ -46,6 +46,11 @@ def ask(
     return operating.ask(database, Asked(instance_id, command, {}), "1234", MINUTE, NOW)
 
 
+def back_up(database: Database, instance_id: str = INSTANCE) -> None:
+    order = Order("snapshot", None, instance_id, None, incremental=False)
+    create_backup(database, order, "1234", Rules(Quota(10), MINUTE), NOW)
+
+
 def found(database: Database, operation_id: str) -> Operation:
     operation = operating.find(database, operation_id)
     assert operation is not None
@@ -97,8 +102,7 @@ def test_what_is_under_way_is_the_instances_status(database: Database) -> None:
     assert status(database) == "ACTIVE"
     ask(database)
     assert status(database) == "REBOOT"
-    order = Order("snapshot", None, INSTANCE, None, incremental=False)
-    create_backup(database, order, "1234", Rules(Quota(10), MINUTE), NOW)
+    back_up(database)
     assert status(database) == "BACKUP"
     assert status(database, OTHER) == "ACTIVE"
     with pytest.raises(Fault, match="instance status was BACKUP"):
@@ -109,6 +113,23 @@ def test_what_is_under_way_is_the_instances_status(database: Database) -> None:
         ask(database, instance_id=OTHER)
     tell(database, deletion, command="instance.delete", instance_id=OTHER, status="FAILED")
     assert status(database, OTHER) == "ACTIVE"
+
+
+def test_what_is_being_deleted_is_not_backed_up_nor_what_was(database: Database) -> None:
+    deletion = ask(database, InstanceCommandType.DELETE)
+    with pytest.raises(Fault, match="instance status was SHUTDOWN") as refused:
+        back_up(database)
+    assert refused.value.status == 422
+    tell(database, deletion, command="instance.delete", status="FAILED")
+    deletion = ask(database, InstanceCommandType.DELETE)
+    tell(database, deletion, command="instance.delete")
+    with pytest.raises(Fault) as refused:
+        back_up(database)
+    assert refused.value.status == 404
+    ask(database, InstanceCommandType.DELETE, OTHER)
+    assert give_up(database, PATIENCE, NOW + 11 * MINUTE) == 1
+    back_up(database, OTHER)
+    assert [one.type for one in outbox.pending(database, 10)] == ["instance.delete", "instance.delete", "backup.create"]
 
 
 def test_what_nobody_answers_is_given_up_and_not_sent_any_more_until_the_agent_is_back(database: Database) -> None:

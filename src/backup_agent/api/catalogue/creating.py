@@ -1,7 +1,8 @@
 """A new backup, asked for by a user: the row and the command to its agent, in one transaction.
 
 That an instance has one NEW or BUILDING backup is held by the index on `active_instance`; looking before is only for
-the order of faults. The account's row is locked meanwhile, so that its quota and its parents hold.
+the order of faults. The account's row is locked meanwhile, so that its quota and its parents hold, and that no deletion
+of the instance is asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select
+from sqlalchemy import Connection, and_, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from backup_agent.api import commands, faults
 from backup_agent.api.catalogue import outbox, reading
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.holding import hold
 from backup_agent.api.catalogue.quota import Quota
-from backup_agent.api.catalogue.tables import accounts, backups
+from backup_agent.api.catalogue.tables import backups
 from backup_agent.api.catalogue.values import Backup, Instance, columns_of
 from backup_agent.domain.state import State
 
@@ -44,7 +46,9 @@ class Rules:
 
 
 def create_backup(database: Database, order: Order, account_id: str | None, rules: Rules, now: datetime) -> Backup:
-    """Raises Fault: 404 instance or parent, 422 busy, 501, 400 unfit parent, 413 quota, found in this order."""
+    """Raises Fault: 404 instance or parent, 422 in backup or being deleted, 501, 400 unfit parent, 413 quota, found
+    in this order.
+    """
     try:
         return database.write(lambda connection: _create(connection, order, account_id, rules, now))
     except IntegrityError as error:
@@ -52,12 +56,7 @@ def create_backup(database: Database, order: Order, account_id: str | None, rule
 
 
 def _create(connection: Connection, order: Order, account_id: str | None, rules: Rules, now: datetime) -> Backup:
-    instance = reading.find_instance(connection, order.instance_id, account_id)
-    if instance is None:
-        raise faults.not_found(order.instance_id)
-    lock_account(connection, instance.account_id)
-    if reading.busy_among(connection, [instance.id]):
-        raise faults.instance_busy(instance.id)
+    instance = hold(connection, order.instance_id, account_id)
     if instance.datastore_type not in WITH_BACKUPS:
         raise faults.no_backups_of(instance.datastore_type)
     parent_id = _parent(connection, order, instance)
@@ -79,18 +78,6 @@ def _create(connection: Connection, order: Order, account_id: str | None, rules:
 
 
 _INSERT = insert(backups)
-
-
-def lock_account(connection: Connection, account_id: str) -> None:
-    """Until the transaction ends. SQLite has locked everything already.
-
-    PostgreSQL's weaker lock, so that backups that agents tell of can be inserted meanwhile: for their foreign key, they
-    would else wait in line with all creates of the account, and the batch of events with them.
-    """
-    connection.execute(_LOCK, {"account_id": account_id})
-
-
-_LOCK = select(accounts.c.id).where(accounts.c.id == bindparam("account_id")).with_for_update(key_share=True)
 
 
 def _parent(connection: Connection, order: Order, instance: Instance) -> str | None:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from backup_agent.api import commands, faults
 from backup_agent.api.catalogue import outbox, reading
-from backup_agent.api.catalogue.creating import lock_account
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.holding import lock_account
 from backup_agent.api.catalogue.tables import backups, tombstones
 from backup_agent.api.catalogue.values import ACTIVE, Backup, backup_of
 from backup_agent.domain.state import State

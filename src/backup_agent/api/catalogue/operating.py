@@ -15,9 +15,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from backup_agent.api import commands, faults
-from backup_agent.api.catalogue import outbox, reading, statuses
-from backup_agent.api.catalogue.creating import WITH_BACKUPS, lock_account
+from backup_agent.api.catalogue import outbox
+from backup_agent.api.catalogue.creating import WITH_BACKUPS
 from backup_agent.api.catalogue.database import Database
+from backup_agent.api.catalogue.holding import hold
 from backup_agent.api.catalogue.operation import Operation, Standing, operation_of
 from backup_agent.api.catalogue.tables import operations
 from backup_agent.domain.instance_command import InstanceCommandType
@@ -62,13 +63,7 @@ def find_of(database: Database, operation_id: str, instance_id: str, account_id:
 
 
 def _ask(connection: Connection, asked: Asked, account_id: str | None, within: timedelta, now: datetime) -> str:
-    instance = reading.find_instance(connection, asked.instance_id, account_id)
-    if instance is None:
-        raise faults.not_found(asked.instance_id)
-    lock_account(connection, instance.account_id)
-    status = statuses.statuses(connection, [instance.id])[instance.id]
-    if status in (statuses.BUSY, statuses.ENDING):
-        raise faults.instance_busy(instance.id, status)
+    instance = hold(connection, asked.instance_id, account_id)
     if instance.datastore_type not in WITH_BACKUPS:
         raise faults.no_operations_on(instance.datastore_type)
     command = commands.operate(
