@@ -106,12 +106,13 @@ class Agent:
         error = {"code": code, "message": "the engine ended with status 1", "hint": "Read its log.", "status": None}
         return self.tell(kind, backup, "FAILED", error=error)
 
-    def heartbeat(self, job: str | None = None) -> None:
+    def heartbeat(self, job: str | None = None, *, server_running: bool | None = None) -> None:
         body = encode_heartbeat(
             self.instance_id,
             agent_version="0.1.0",
             server_version="10.11.6-MariaDB-log",
-            time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}",
+            server_running=server_running,
+            time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z",
             job=job,
         )
         self._publish(body, heartbeat_routing_key(self.instance_id))

@@ -146,6 +146,10 @@ def test_of_backups_and_operations_asked_at_once_the_later_ones_know_the_earlier
     assert sent == [*["instance.create_databases"] * (answers[202] - 1), "backup.create"]
 
 
+def shown_status(user: User, instance: str) -> str:
+    return str(user.http.get(f"/instances/{instance}").json()["instance"]["status"])
+
+
 def test_of_a_backup_and_a_deletion_asked_at_once_one_is_refused(api: Api, user: User) -> None:
     instances = [api.add_instance() for _ in range(12)]
     together = threading.Barrier(2 * len(instances))
@@ -163,8 +167,7 @@ def test_of_a_backup_and_a_deletion_asked_at_once_one_is_refused(api: Api, user:
     for instance, *pair in zip(instances, answers[::2], answers[1::2], strict=True):
         assert sorted(pair) == [202, 422]
         backups = user.http.get(f"/instances/{instance}/backups").json()["backups"]
-        shown = user.http.get(f"/instances/{instance}").json()["instance"]["status"]
-        assert (len(backups), shown) == ((1, "BACKUP") if pair[0] == 202 else (0, "SHUTDOWN"))
+        assert (len(backups), shown_status(user, instance)) == ((1, "BACKUP") if pair[0] == 202 else (0, "SHUTDOWN"))
 
 
 def test_a_deletion_that_is_done_while_a_backup_waits_for_its_turn_is_seen_by_it(
@@ -203,6 +206,11 @@ def test_an_operation_is_answered(user: User, broker: PrivateRabbitMQ, instance:
         until(lambda: len(agent.databases) == len(names), "the databases")
         listed = user.http.get(f"/instances/{instance}/databases", params={"limit": 100}).json()["databases"]
         assert [one["name"] for one in listed] == names
+        user.http.post(f"/instances/{instance}/action", json={"stop": {}})
+        until(lambda: shown_status(user, instance) == "SHUTDOWN", "the stop")
+        agent.heartbeat(server_running=False)
+        agent.heartbeat(server_running=True)
+        until(lambda: shown_status(user, instance) == "ACTIVE", "the server")
         deleted = user.http.delete(f"/instances/{instance}")
         until(lambda: user.http.get(f"/instances/{instance}").status_code == 404, "the end of the instance")
         shown = user.http.get(f"/instances/{instance}/operations/{deleted.headers['X-Operation-ID']}").json()

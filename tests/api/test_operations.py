@@ -319,6 +319,21 @@ def test_an_answer_counts_once_and_from_the_agent_that_was_asked_alone(
     assert [line["instance_id"] for line in refused] == [stranger.instance_id, agent.instance_id]
 
 
+def test_a_stopped_instance_is_shown_to_be_down_until_it_runs_again(user: User, agent: OperatedAgent) -> None:
+    def act(action: str) -> str:
+        assert user.http.post(path(agent, "action"), json={action: {}}).status_code == 202
+        return status(user, agent)
+
+    assert act("stop") == "SHUTDOWN"
+    listed = user.http.get("/instances", params={"limit": 100}).json()["instances"]
+    assert [one["status"] for one in listed if one["id"] == agent.instance_id] == ["SHUTDOWN"]
+    assert user.http.get(path(agent, "users")).status_code == 200, "the agent knows better whether that can be done"
+    assert act("restart") == "ACTIVE"
+    assert act("stop") == "SHUTDOWN"
+    agent.heartbeat(server_running=True)  # somebody has started it by hand
+    until(lambda: status(user, agent) == "ACTIVE", "the instance is up")
+
+
 def test_what_is_being_deleted_is_not_backed_up_until_that_is_refused(
     api: Api, user: User, broker: PrivateRabbitMQ
 ) -> None:

@@ -92,6 +92,7 @@ def agent(
         tmp_path_factory.mktemp("agent"),
         server,
         shared_rabbitmq.url,
+        extra={"service": {"heartbeat_s": 1}},
         power="command",
         restart_command=keeper.command("restart"),
         stop_command=keeper.command("stop"),
@@ -247,9 +248,16 @@ def test_after_it_all_of_them_work_and_a_deleted_instance_leaves_its_backups(
     before = server.pid
     trove.instances.restart(instance)
     assert server.pid != before
+    assert trove.instances.get(instance).status == "ACTIVE"
     trove.mgmt_instances.stop(instance)
     assert not server.running
+    assert trove.instances.get(instance).status == "SHUTDOWN"
+    server.start()
+    until(lambda: trove.instances.get(instance).status == "ACTIVE", "the agent has seen the server")
+    trove.mgmt_instances.stop(instance)
+    assert trove.instances.get(instance).status == "SHUTDOWN"
     trove.instances.restart(instance)
+    assert trove.instances.get(instance).status == "ACTIVE"
     assert [one.name for one in trove.databases.list(instance)] == ["new", "shop"]
     keeper.idle.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -260,7 +268,7 @@ def test_after_it_all_of_them_work_and_a_deleted_instance_leaves_its_backups(
         deletion.result()
     assert fault(user.create(instance)) == (404, "itemNotFound")
     assert not server.running
-    assert keeper.done == ["restart", "stop", "restart", "delete"]
+    assert keeper.done == ["restart", "stop", "stop", "restart", "delete"]
     with pytest.raises(exceptions.NotFound):
         trove.instances.get(instance)
     assert (server.datadir / "shop").is_dir(), "data are not wiped"

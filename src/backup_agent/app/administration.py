@@ -11,6 +11,7 @@ from backup_agent.engine.power_command import CommandPower
 from backup_agent.errors import ErrorCode, InstanceError
 from backup_agent.instance.administration import Power
 from backup_agent.instance.administration_grants import GRANT_OPTION, administrator_statements
+from backup_agent.instance.administration_sighting import SightedVitals, Sighting
 from backup_agent.instance.administration_sql import MariaDBAdministration
 from backup_agent.instance.administration_vitals import ServerVitals
 from backup_agent.instance.connection import Endpoint
@@ -18,15 +19,18 @@ from backup_agent.instance.power_request import NoPower, RequestedPower
 from backup_agent.operations.services import Administered
 
 
-def administered(config: Config) -> Administered | None:
-    """None where they are not enabled. Raises ConfigError. Connects to nothing yet."""
+def administered(config: Config, sighting: Sighting) -> Administered | None:
+    """None where they are not enabled. Raises ConfigError. Connects to nothing yet.
+
+    `sighting` is told whether the server is seen to run.
+    """
     section = config.administration
     if not section.enabled:
         return None
     endpoint = _endpoint(config)
     return Administered(
         server=MariaDBAdministration(endpoint, section.statement_s),
-        vitals=ServerVitals(endpoint),
+        vitals=SightedVitals(ServerVitals(endpoint), sighting),
         power=_power(config),
         reserved=Reserved(
             databases=frozenset(section.protected_databases),

@@ -19,6 +19,7 @@ from backup_agent.config.file import Config, load
 from backup_agent.config.serving import BrokerConfig
 from backup_agent.errors import ConfigError, ErrorCode
 from backup_agent.inbox.rabbitmq import RabbitInbox
+from backup_agent.instance.administration_sighting import Sighting
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.accept import Acceptance
 from backup_agent.operations.clock import SystemClock, timestamp
@@ -45,6 +46,7 @@ class Serving:
         self._file = file
         self._journal = journal
         self._following = Following(LogReporter())
+        self._sighting = Sighting()
         services = self._services(config)
         self._broker = broker_settings(config.broker)
         self._worker = Worker(services, keep=timedelta(days=config.journal.keep_days))
@@ -93,7 +95,7 @@ class Serving:
     def _services(self, config: Config) -> BackupServices:
         reporter = with_metrics(self._following, config, self._journal)
         services = for_backups(wire(config, reporter), config, self._journal)
-        return replace(services, administration=administered(config))
+        return replace(services, administration=administered(config, self._sighting))
 
     def live(self) -> Live:
         """For the metrics."""
@@ -120,16 +122,28 @@ class Serving:
         clock, spool, instance_id = SystemClock(), services.spool.directory, config.instance.id
 
         def heartbeat() -> tuple[str, bytes]:
+            now = timestamp(clock.now())  # before the server is looked at
             body = encode_heartbeat(
                 instance_id,
                 agent_version=__version__,
-                time=timestamp(clock.now()),
+                time=now,
+                server_running=self._server_running(),
                 job=self._worker.running,
                 free_spool_bytes=_free(spool),
             )
             return heartbeat_routing_key(instance_id), body
 
         return RabbitPublisher(broker, self._journal, heartbeat, heartbeat_every=config.service.heartbeat_s)
+
+    def _server_running(self) -> bool | None:
+        """Whether it was seen to run since it was last stopped; None where nobody operates on it.
+
+        It is looked at only until it is seen: each look is a connection without a login, a warning in its log.
+        """
+        administration = self._parts.services.administration
+        if administration is None:
+            return None
+        return self._sighting.running or administration.vitals.listens()
 
 
 def broker_settings(broker: BrokerConfig) -> BrokerSettings:

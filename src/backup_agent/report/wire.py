@@ -67,10 +67,13 @@ def encode_heartbeat(
     time: str,
     engine_version: str | None = None,
     server_version: str | None = None,
+    server_running: bool | None = None,
     job: str | None = None,
     free_spool_bytes: int | None = None,
 ) -> bytes:
-    """The agent is there. `time` as events have it; `job` is the running backup's id. None: not known, or none."""
+    """The agent is there. `time` as events have it, from before the server was looked at; `job` is the running backup's
+    id. None: not known, or none.
+    """
     return _envelope(
         instance_id,
         EventType.HEARTBEAT,
@@ -82,6 +85,7 @@ def encode_heartbeat(
             "agent_version": agent_version,
             "engine_version": engine_version,
             "server_version": server_version,
+            "server_running": server_running,
             "job": job,
             "free_spool_bytes": free_spool_bytes,
         },

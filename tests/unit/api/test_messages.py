@@ -88,6 +88,7 @@ def test_the_control_plane_reads_what_the_agent_answers(kind: EventType, ending:
     assert isinstance(heard, AnswerTold)
     assert (heard.request_id, heard.command, heard.instance_id) == (ID, "instance.list_users", INSTANCE)
     assert (heard.status, heard.result, heard.backup_id) == (ending.value, {"users": []}, PARENT)
+    assert heard.finished == datetime(2026, 11, 25, 15, 0, 2, 250_000, tzinfo=UTC)
     assert heard.error is not None
     assert (heard.error.code, heard.error.message, heard.error.status) == ("instance_busy", "file ?", 422)
     with pytest.raises(RejectedError):
@@ -128,10 +129,12 @@ def test_the_control_plane_reads_what_the_agent_tells_of_a_backup(kind: EventTyp
 
 
 def test_the_control_plane_reads_heartbeats() -> None:
-    body = encode_heartbeat(INSTANCE, agent_version="0.1.0", time=TIME, server_version="10.11.6-MariaDB", job=ID)
+    body = encode_heartbeat(
+        INSTANCE, agent_version="0.1.0", time=TIME, server_version="10.11.6-MariaDB", server_running=False, job=ID
+    )
     heard = parse_event(body, heartbeat_routing_key(INSTANCE))
     assert heard.data == AgentTold(
-        instance_id=INSTANCE, agent_version="0.1.0", server_version="10.11.6-MariaDB", job=ID
+        instance_id=INSTANCE, agent_version="0.1.0", server_version="10.11.6-MariaDB", server_running=False, job=ID
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backup_agent.api.catalogue import migrate, operating, outbox
+from backup_agent.api.catalogue import migrate, operating, outbox, reading
 from backup_agent.api.catalogue.creating import Order, Rules, create_backup
 from backup_agent.api.catalogue.database import Database
 from backup_agent.api.catalogue.operating import Asked
@@ -20,8 +20,9 @@ from backup_agent.api.catalogue.registering import Registration, add_instance
 from backup_agent.api.catalogue.statuses import statuses
 from backup_agent.api.faults import Fault
 from backup_agent.api.relay.answering import take_answers
-from backup_agent.api.relay.hearing import AnswerTold
+from backup_agent.api.relay.hearing import AgentTold, AnswerTold, Heard
 from backup_agent.api.relay.sweeping_operations import OperationPatience, forget_operations, give_up
+from backup_agent.api.relay.taking import take
 from backup_agent.domain.instance_command import InstanceCommandType
 
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
@@ -59,7 +60,8 @@ def found(database: Database, operation_id: str) -> Operation:
 
 def tell(database: Database, operation_id: str, **changes: Any) -> tuple[int, int, int]:
     """How many answers were applied, stale and refused."""
-    fields = {"command": "instance.restart", "instance_id": INSTANCE, "status": "DONE", **changes}
+    known = {"command": "instance.restart", "instance_id": INSTANCE, "status": "DONE", "finished": NOW.isoformat()}
+    fields: dict[str, Any] = {**known, **changes}
     answer = AnswerTold(request_id=operation_id, **fields)
     outcome = take_answers(database, [answer] * 2, NOW + MINUTE)
     return outcome.applied, outcome.stale, outcome.refused
@@ -67,7 +69,9 @@ def tell(database: Database, operation_id: str, **changes: Any) -> tuple[int, in
 
 def status(database: Database, instance_id: str = INSTANCE) -> str:
     with database.reading() as connection:
-        return statuses(connection, [instance_id])[instance_id]
+        instance = reading.find_instance(connection, instance_id, "1234")
+        assert instance is not None
+        return statuses(connection, [instance])[instance_id]
 
 
 def test_an_operation_and_its_command_come_to_be_together(database: Database) -> None:
@@ -113,6 +117,40 @@ def test_what_is_under_way_is_the_instances_status(database: Database) -> None:
         ask(database, instance_id=OTHER)
     tell(database, deletion, command="instance.delete", instance_id=OTHER, status="FAILED")
     assert status(database, OTHER) == "ACTIVE"
+
+
+def beat(database: Database, moment: datetime, *, running: bool | None) -> None:
+    told = AgentTold(instance_id=INSTANCE, server_running=running)
+    take(database, [Heard("agent.heartbeat", moment, told)], NOW)
+
+
+def test_a_stopped_instance_is_down_until_its_agent_says_otherwise(database: Database) -> None:
+    def stopped() -> None:
+        tell(database, ask(database, InstanceCommandType.STOP), command="instance.stop")
+
+    stop = ask(database, InstanceCommandType.STOP)
+    tell(database, stop, command="instance.stop", status="FAILED")
+    assert status(database) == "ACTIVE", "it may run"
+    stopped()
+    assert (status(database), status(database, OTHER)) == ("SHUTDOWN", "ACTIVE")
+    for moment, running in ((NOW, True), (NOW + MINUTE, False), (NOW + MINUTE, None)):
+        beat(database, moment, running=running)  # seen before it was down; not seen; not looked at
+        assert status(database) == "SHUTDOWN"
+    beat(database, NOW + MINUTE, running=True)
+    assert status(database) == "ACTIVE"
+    beat(database, NOW + MINUTE, running=False)
+    assert status(database) == "ACTIVE", "nobody has asked for that"
+    stopped()
+    restart = ask(database)
+    assert status(database) == "REBOOT"
+    tell(database, restart, status="FAILED")
+    assert status(database) == "SHUTDOWN"
+    restart = ask(database)
+    tell(database, restart)
+    assert status(database) == "ACTIVE"
+    stopped()
+    back_up(database)
+    assert status(database) == "BACKUP", "the agent knows better whether that can be done"
 
 
 def test_what_is_being_deleted_is_not_backed_up_nor_what_was(database: Database) -> None:

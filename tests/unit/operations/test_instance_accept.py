@@ -18,6 +18,7 @@ from backup_agent.domain.instance_command import CreateUsers, NewUser
 from backup_agent.errors import BackupAgentError, BusyError, RejectedError
 from backup_agent.inbox.interface import Refused
 from backup_agent.inbox.wire import may_hold_secret, parse_command
+from backup_agent.instance.administration_sighting import Sighting
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.accept import Acceptance
@@ -37,7 +38,9 @@ def services(desk: Desk) -> BackupServices:
     desk.agent.with_config("[journal]", "[administration]\nenabled = true\nbackup_wait_s = 0.3\n[journal]")
     config = load(desk.agent.config_file)
     return replace(
-        desk.services, administration=administered(config), operation_wait=config.administration.backup_wait_s
+        desk.services,
+        administration=administered(config, Sighting()),
+        operation_wait=config.administration.backup_wait_s,
     )
 
 

@@ -104,6 +104,7 @@ def test_a_heartbeat_tells_what_the_agent_is_and_does() -> None:
             agent_version="1.2.3",
             time="2026-11-25T15:00:30.000Z",
             server_version="10.11.14-MariaDB",
+            server_running=True,
             job=BACKUP,
             free_spool_bytes=1 << 30,
         )
@@ -119,6 +120,7 @@ def test_a_heartbeat_tells_what_the_agent_is_and_does() -> None:
         "agent_version": "1.2.3",
         "engine_version": None,
         "server_version": "10.11.14-MariaDB",
+        "server_running": True,
         "job": BACKUP,
         "free_spool_bytes": 1 << 30,
     }

@@ -1,4 +1,8 @@
-"""What instances are doing, in Trove's words, as far as the catalogue knows."""
+"""What instances are doing, in Trove's words, as far as the catalogue knows.
+
+What is under way shows before what was done. Of the server itself it is known only that it was stopped by its agent,
+and that the agent has seen it run since: nobody looks after it in between.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,22 @@ from sqlalchemy import Connection, bindparam, select
 from backup_agent.api.catalogue.operation import Standing
 from backup_agent.api.catalogue.reading import busy_among
 from backup_agent.api.catalogue.tables import operations
+from backup_agent.api.catalogue.values import Instance
 from backup_agent.domain.instance_command import InstanceCommandType
 
 IDLE, BUSY, RESTARTING, ENDING = "ACTIVE", "BACKUP", "REBOOT", "SHUTDOWN"
+STOPPED = ENDING
+"""Trove has one word for both."""
 _SHOWN = {InstanceCommandType.RESTART: RESTARTING, InstanceCommandType.DELETE: ENDING}
 """By the operation that is under way."""
 
 
-def statuses(connection: Connection, instance_ids: Sequence[str]) -> dict[str, str]:
-    """Of each of them. What ends an instance shows before its backup, and that before a restart."""
+def statuses(connection: Connection, instances: Sequence[Instance]) -> dict[str, str]:
+    """By their ids. What ends an instance shows before its backup, and that before a restart."""
+    instance_ids = [instance.id for instance in instances]
     under_way = _under_way(connection, instance_ids)
     return {
-        **dict.fromkeys(instance_ids, IDLE),
+        **{instance.id: IDLE if instance.stopped is None else STOPPED for instance in instances},
         **{instance_id: status for instance_id, status in under_way if status == RESTARTING},
         **dict.fromkeys(busy_among(connection, instance_ids), BUSY),
         **{instance_id: status for instance_id, status in under_way if status == ENDING},

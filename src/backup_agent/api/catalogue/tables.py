@@ -123,10 +123,13 @@ instances = Table(
     Column("agent_version", String(64)),
     Column("server_version", String(128)),
     Column("engine_version", String(128)),
+    Column("stopped", Moment),
     Index(None, "account_id", "created", "id"),
     **_OPTIONS,
 )
-"""`removed`: no longer there for users; kept, for its backups and their late events. `heard`: its agent's last word."""
+"""`removed`: no longer there for users; kept, for its backups and their late events. `heard`: its agent's last word.
+`stopped`: when its server was stopped as a user asked, by its agent's clock; null when that has seen it run since.
+"""
 
 backups = Table(
     "backups",

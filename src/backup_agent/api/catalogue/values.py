@@ -27,6 +27,7 @@ class Instance:
     agent_version: str | None
     server_version: str | None
     engine_version: str | None
+    stopped: datetime | None
 
     @property
     def version(self) -> str | None:

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, case, null, update
 
 from backup_agent.api.catalogue.many import ForMany
-from backup_agent.api.catalogue.tables import backups, instances
+from backup_agent.api.catalogue.tables import Moment, backups, instances
 from backup_agent.api.relay.hearing import AgentTold
 
 
-def hear(connection: Connection, beats: dict[str, AgentTold], others: Iterable[str], now: datetime) -> None:
-    """Also whoever tells of a backup is there. A heartbeat names what the agent is working on: that goes on, too."""
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat. `time` is the agent's."""
+
+    time: datetime
+    told: AgentTold
+
+
+def hear(connection: Connection, beats: dict[str, Beat], others: Iterable[str], now: datetime) -> None:
+    """`beats` are by instance. Also whoever tells of a backup is there. A heartbeat names what the agent is working on:
+    that goes on, too.
+    """
     if beats:
         rows = [
             {
-                "which": beat.instance_id,
+                "which": instance_id,
                 "now": now,
-                "agent": beat.agent_version,
-                "engine": beat.engine_version,
-                "server": beat.server_version,
+                "agent": beat.told.agent_version,
+                "engine": beat.told.engine_version,
+                "server": beat.told.server_version,
+                "running_at": beat.time if beat.told.server_running else None,
             }
-            for beat in sorted(beats.values(), key=lambda beat: beat.instance_id)
+            for instance_id, beat in sorted(beats.items())
         ]
         connection.execute(_BEATS, rows)
     working = [
-        {"job": beat.job, "which": beat.instance_id, "now": now} for beat in beats.values() if beat.job is not None
+        {"job": beat.told.job, "which": instance_id, "now": now}
+        for instance_id, beat in beats.items()
+        if beat.told.job is not None
     ]
     if working:
         connection.execute(_WORKING, sorted(working, key=lambda one: str(one["job"])))
@@ -44,6 +58,8 @@ _BEATS = (
         agent_version=bindparam("agent"),
         engine_version=bindparam("engine"),
         server_version=bindparam("server"),
+        # What was seen before the stop says nothing. By the agent's clock both, and null is later than nothing.
+        stopped=case((instances.c.stopped < bindparam("running_at", type_=Moment), null()), else_=instances.c.stopped),
     )
 )
 _WORKING = (

@@ -88,7 +88,20 @@ def _write(connection: Connection, answer: AnswerTold, now: datetime) -> None:
         "backup_id": answer.backup_id,
     }
     connection.execute(update(operations).where(operations.c.id == answer.request_id).values(values))
-    if answer.command == InstanceCommandType.DELETE and values["status"] is Standing.DONE:
-        ours = (instances.c.id == answer.instance_id, instances.c.removed.is_(None))
-        connection.execute(update(instances).where(*ours).values(removed=now))
-        log.info("an instance was deleted", instance_id=answer.instance_id)
+    if values["status"] is Standing.DONE:
+        _of_server(connection, answer, now)
+
+
+def _of_server(connection: Connection, answer: AnswerTold, now: datetime) -> None:
+    """What it means for the instance that it was done."""
+    instance = update(instances).where(instances.c.id == answer.instance_id)
+    match answer.command:
+        case InstanceCommandType.STOP:
+            connection.execute(instance.values(stopped=answer.finished))
+        case InstanceCommandType.RESTART:
+            connection.execute(instance.values(stopped=None))
+        case InstanceCommandType.DELETE:
+            connection.execute(instance.where(instances.c.removed.is_(None)).values(removed=now))
+            log.info("an instance was deleted", instance_id=answer.instance_id)
+        case _:
+            pass

@@ -108,6 +108,8 @@ class AgentTold(_Told):
     engine_version: Text | None = None
     server_version: Text | None = None
     job: BackupId | None = None
+    server_running: bool | None = None
+    """Whether it was seen to run since the agent has last stopped it."""
 
 
 class AnswerTold(_Told):
@@ -118,6 +120,7 @@ class AnswerTold(_Told):
     command: Version
     instance_id: InstanceId
     status: Literal["DONE", "FAILED", "REJECTED"]
+    finished: Time
     result: dict[str, Any] | None = None
     error: Trouble | None = None
     backup_id: BackupId | None = None

@@ -66,7 +66,11 @@ def take(database: Database, events: Sequence[Heard], now: datetime, *, lax: tim
     for so long as `lax`. Raises CatalogueError.
     """
     told = [(heard, heard.data) for heard in events if isinstance(heard.data, BackupTold)]
-    beats = {heard.data.instance_id: heard.data for heard in events if isinstance(heard.data, AgentTold)}
+    beats = {
+        heard.data.instance_id: agents.Beat(heard.time, heard.data)
+        for heard in events
+        if isinstance(heard.data, AgentTold)
+    }
 
     def work(connection: Connection) -> Outcome:
         batch = _read(connection, [data for _, data in told], now)

@@ -32,7 +32,7 @@ def list_all(request: Request, account_id: AccountId) -> Response:
     page = paging.asked(asked.get("limit"), asked.get("marker"))
     with services(request).database.reading() as connection:
         found = reading.page_of_instances(connection, caller(request).account_id, page.after, page.limit + 1)
-        status_of = statuses(connection, [instance.id for instance in found])
+        status_of = statuses(connection, found)
     shown: dict[str, Any] = {
         "instances": [of_instance(instance, status_of[instance.id]) for instance in found[: page.limit]]
     }
@@ -49,14 +49,14 @@ def list_all(request: Request, account_id: AccountId) -> Response:
 )
 def show(request: Request, account_id: AccountId, instance_id: InstanceId) -> Response:
     """Its status is BACKUP while a backup of it is asked for or made, REBOOT or SHUTDOWN while it is restarted or
-    deleted, and else ACTIVE.
+    deleted, SHUTDOWN when it was stopped, and else ACTIVE.
     """
     del account_id
     if not is_uuid(instance_id.lower()):
         raise faults.not_found(instance_id)
     with services(request).database.reading() as connection:
         found = reading.find_instance(connection, instance_id.lower(), caller(request).scope)
-        status_of = statuses(connection, [instance_id.lower()])
-    if found is None:
-        raise faults.not_found(instance_id)
+        if found is None:
+            raise faults.not_found(instance_id)
+        status_of = statuses(connection, [found])
     return JSONResponse({"instance": of_instance(found, status_of[found.id])})
