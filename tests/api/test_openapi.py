@@ -71,7 +71,8 @@ def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, agent: Op
             *(sys.executable, "-m", "schemathesis.cli", "run", "openapi.json", "--url", api.url),
             *("--header", f"X-Auth-Token: {user.token}", "--checks", ",".join(CHECKS)),
             *("--max-examples", str(EXAMPLES), "--seed", "1", "--phases", "examples,coverage,fuzzing"),
-            *("--exclude-path", "/healthcheck", "--no-color", "--workers", "2", "--continue-on-failure"),
+            # Python 3.11's ast.parse fails now and then when two threads are in it, and hypothesis uses it.
+            *("--exclude-path", "/healthcheck", "--no-color", "--workers", "1", "--continue-on-failure"),
         ],
         cwd=tmp_path,
         capture_output=True,
