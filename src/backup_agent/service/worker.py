@@ -11,24 +11,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
 
-from backup_agent.cancellation import Cancellation
 from backup_agent.domain.state import TERMINAL
 from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InterruptedByOperator, JournalError
 from backup_agent.journal.interface import Job, Origin
 from backup_agent.journal.tasks import Task
 from backup_agent.operations.backup import create_backup
 from backup_agent.operations.instance_wait import Operated, too_late
-from backup_agent.operations.job import Asked, cancelled, is_orphan
+from backup_agent.operations.job import Asked, is_orphan
 from backup_agent.operations.kinds import OPERATIONS
 from backup_agent.operations.recover import recover
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.task_run import carry_out
 from backup_agent.service.aside import Aside
+from backup_agent.service.at_work import AtWork, Running, stopped
+from backup_agent.service.recovery import Recovery
 from backup_agent.stream.memory import give_back_freed_memory
 
 log = structlog.get_logger(__name__)
@@ -37,20 +37,9 @@ _BEAT = 1.0
 """Seconds between two signs of life while nothing is to be done."""
 _LOOK_EVERY = 5.0
 """Seconds between two looks into the journal without a call: nothing should be there."""
-_LONGEST_PAUSE = 30.0
-"""Seconds between two tries to recover, at most."""
 _BUSY_PAUSE = 5.0
 """Seconds until a task that found the instance busy is tried again."""
 _FORGET_EVERY = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    backup_id: str | None
-    """None for the recovery."""
-    doing: str = "asked for"
-    cancellation: Cancellation = field(default_factory=Cancellation)
-    hurry: Cancellation = field(default_factory=Cancellation)
 
 
 class Worker:
@@ -63,42 +52,40 @@ class Worker:
         self._next_services: BackupServices | None = None
         self._wake = threading.Event()
         self._lock = threading.Lock()
-        self._stopping = False
-        self._running: _Running | None = None
+        self._at_work = AtWork()
+        self._recovery = Recovery()
         self._beaten = time.monotonic()
         self._forgotten = float("-inf")
-        self._recover_again = float("-inf")
-        self._pause = _BEAT
         self._busy_until = float("-inf")
         self._aside = Aside(self._wake.set)
         self._operated: Operated | None = None
         """What has kept a backup waiting just now."""
-        self.looked = threading.Event()
-        """Set when it is known what earlier processes have left, or why that can't be known yet."""
-        self.recovered = threading.Event()
-        """Set when nothing of that is left, or another process is at work, and new commands may come."""
-        self.trouble: str | None = None
+        self.looked = self._recovery.looked
+        self.recovered = self._recovery.recovered
+        """What these two mean, the recovery says."""
+
+    @property
+    def trouble(self) -> str | None:
         """What keeps it from recovering."""
+        return self._recovery.trouble
 
     @property
     def alive_at(self) -> float:
         """The monotonic time of its last sign of life: each look whether to go on is one."""
-        running = self._running
-        if running is None:
-            return self._beaten
-        return max(self._beaten, running.cancellation.looked_at, running.hurry.looked_at)
+        running = self._at_work.running
+        return self._beaten if running is None else max(self._beaten, running.alive_at)
 
     @property
     def running(self) -> str | None:
         """The id of the backup at work."""
-        running, aside = self._running, self._aside.task
+        running, aside = self._at_work.running, self._aside.task
         return running.backup_id if running is not None else aside.backup_id if aside is not None else None
 
     @property
     def doing(self) -> str:
         """What for."""
-        running, aside = self._running, self._aside.task
-        return running.doing if running is not None else aside.kind if aside is not None else _Running(None).doing
+        running, aside = self._at_work.running, self._aside.task
+        return running.doing if running is not None else aside.kind if aside is not None else Running(None).doing
 
     def wake(self) -> None:
         """Something waits in the journal."""
@@ -108,48 +95,38 @@ class Worker:
         """For all that comes after the running backup."""
         with self._lock:
             self._next_services = services
-            self._recover_again = float("-inf")
+            self._recovery.at_once()
         self._wake.set()
 
     def cancel(self, backup_id: str) -> None:
         """Ends that backup, if it is at work."""
-        with self._lock:
-            running = self._running
-        if running is not None and running.backup_id == backup_id:
-            running.cancellation.cancel(cancelled(backup_id))
+        self._at_work.cancel(backup_id)
 
     def stop(self, *, cancel: bool) -> None:
         """Begins nothing new; what waits is for the next start. `cancel` also ends the backup at work.
 
         A recovery, and what is done beside it, are ended in any case: the next start goes on with them.
         """
-        self._aside.stop(_stopped())
-        with self._lock:
-            self._stopping = True
-            running = self._running
+        self._aside.stop(stopped())
+        self._at_work.stop(cancel=cancel)
         self._wake.set()
-        if running is not None and (cancel or running.backup_id is None):
-            running.cancellation.cancel(_stopped())
 
     def hurry(self) -> None:
         """Cuts the clean-up short."""
         self.stop(cancel=True)
-        running = self._running
-        if running is not None:
-            running.hurry.cancel(_stopped())
+        self._at_work.hurry()
 
     def run(self) -> None:
         """Raises JournalError, and what is a fault of this program."""
-        while not self._stopping:
+        while not self._at_work.stopping:
             self._adopt()
             active = self._active()
             if not self.recovered.is_set() or any(is_orphan(one) for one in active):
-                if not self._recover():
+                if not self._recovery.attempt(self._recover):
                     self._rest(_BEAT)
                     continue
                 active = self._active()
-            self.recovered.set()
-            self.looked.set()
+            self._recovery.settled()
             self._begin_aside(active)
             match next(filter(self._waits, active), None):
                 case Job() as job:
@@ -184,54 +161,20 @@ class Worker:
         journal = self._services.journal
         return sorted([*journal.active(), *journal.tasks()], key=lambda one: one.received)
 
-    def _recover(self) -> bool:
-        """Whether to go on: not while it is unknown how an interrupted backup ended."""
-        if time.monotonic() < self._recover_again:
-            return self.trouble is None
-        self.trouble = None
-        try:
-            self._recover_once()
-        except BusyError as error:
-            if self._pause == _BEAT:
-                log.info("what was interrupted is cleaned up when the instance is free", reason=error.message)
-            self._back_off()
-        except JournalError:
-            raise
-        except BackupAgentError as error:
-            log.warning("can't recover yet", code=error.code, reason=error.message, hint=error.hint)
-            self.trouble = error.message
-            self.looked.set()
-            self._back_off()
-        else:
-            self._pause = _BEAT
-        return self.trouble is None
-
-    def _back_off(self) -> None:
-        self._recover_again = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-
-    def _recover_once(self) -> None:
-        if (running := self._take(None)) is None:
+    def _recover(self) -> None:
+        if (running := self._at_work.begin(None)) is None:
             return
         try:
             with self._services.lock("recovery", None, running.cancellation):
                 recover(self._services, running.cancellation)
         except InterruptedByOperator:
-            if not self._stopping:
+            if not self._at_work.stopping:
                 raise
         finally:
-            self._running = None
-
-    def _take(self, backup_id: str | None, doing: str = "asked for") -> _Running | None:
-        """None when it is not to begin any more."""
-        with self._lock:
-            if self._stopping:
-                return None
-            self._running = _Running(backup_id, doing)
-            return self._running
+            self._at_work.end()
 
     def _carry_out(self, job: Job) -> None:
-        if (running := self._take(job.id)) is None:
+        if (running := self._at_work.begin(job.id)) is None:
             return
         try:
             late = None if self._operated is None else too_late(self._services, job.received, self._operated)
@@ -247,11 +190,11 @@ class Worker:
                 raise
         finally:
             self._operated = None
-            self._running = None
+            self._at_work.end()
             give_back_freed_memory()
 
     def _carry_out_task(self, task: Task) -> None:
-        if (running := self._take(task.backup_id, task.kind)) is None:
+        if (running := self._at_work.begin(task.backup_id, task.kind)) is None:
             return
         began = self._services.clock.now()
         try:
@@ -269,7 +212,7 @@ class Worker:
             if task.kind in OPERATIONS:
                 began = self._operated.began if self._operated is not None else began
                 self._operated = Operated(task.kind, began, self._services.clock.now())
-            self._running = None
+            self._at_work.end()
             give_back_freed_memory()
 
     def _is_open(self, job: Job) -> bool:
@@ -291,11 +234,9 @@ class Worker:
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._wake.wait(min(left, _BEAT)) and not self._stopping:
+        while (
+            (left := until - time.monotonic()) > 0
+            and not self._wake.wait(min(left, _BEAT))
+            and not self._at_work.stopping
+        ):
             self._beaten = time.monotonic()
-
-
-def _stopped() -> InterruptedByOperator:
-    return InterruptedByOperator(
-        ErrorCode.INTERRUPTED, "the agent was stopped", "Ask for a new backup when the agent runs again."
-    )
