@@ -20,7 +20,7 @@ from bench.phases import Bench, tell
 from bench.report import write
 from bench.results import IDLE, PHASES, Phase
 from bench.server import MB, fill, serve
-from bench.stores import s3_server, slow_line, swift_server
+from bench.stores import directory_in_memory, s3_server, slow_line, swift_server
 from bench.tools import ROOT, find, why_missing
 
 SLOW_BYTES_PER_SECOND = 30 * MB
@@ -76,7 +76,8 @@ def _set_up(options: argparse.Namespace, base: Path, stack: ExitStack) -> Bench:
     tell(doing="fill", megabytes=options.size_mb, by=options.fill, directory=str(base))
     fill(base / "filled", total, fillers()[options.fill])
     server = stack.enter_context(serve(base / "server", total, base / "filled" / "data"))
-    fast, slow, absent = _stores(options.stores, base, stack)
+    in_memory = None if options.directory else directory_in_memory(total)
+    fast, slow, absent = _stores(options.stores, base, in_memory or base, stack)
     return Bench(
         base,
         server,
@@ -90,11 +91,12 @@ def _set_up(options: argparse.Namespace, base: Path, stack: ExitStack) -> Bench:
         daemon_s=options.daemon_s,
         load_before=load_before,
         absent=absent,
+        store_in_memory=in_memory is not None,
     )
 
 
-def _stores(wanted: Sequence[str], base: Path, stack: ExitStack) -> tuple[Stores, Stores, dict[str, str]]:
-    """Those that can be had here, the slow ways to them, and why the others can't."""
+def _stores(wanted: Sequence[str], base: Path, for_s3: Path, stack: ExitStack) -> tuple[Stores, Stores, dict[str, str]]:
+    """Those that can be had here, the slow ways to them, and why the others can't. S3's files are below `for_s3`."""
     absent: dict[str, str] = {}
     s3 = slow_s3 = swift = slow_swift = None
     if "s3" not in wanted:
@@ -102,7 +104,8 @@ def _stores(wanted: Sequence[str], base: Path, stack: ExitStack) -> tuple[Stores
     elif find("juicefs") is None:
         absent["s3"] = f"there is no S3 store: {why_missing('juicefs')}"
     else:
-        s3 = stack.enter_context(s3_server(base / "s3"))
+        files = stack.enter_context(tempfile.TemporaryDirectory(prefix="backup-agent-bench-", dir=for_s3))
+        s3 = stack.enter_context(s3_server(Path(files) / "s3"))
         slow_s3 = type(s3)(stack.enter_context(slow_line(s3.url, SLOW_BYTES_PER_SECOND)))
     if "swift" not in wanted:
         absent["swift"] = "no Swift store was asked for"
@@ -125,7 +128,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fill", choices=list(fillers()), default=next(iter(fillers())), help="who makes the data")
     parser.add_argument("--idle-s", type=float, default=10, help="seconds of each look at the server without a backup")
     parser.add_argument("--daemon-s", type=float, default=60, help="to watch the idle daemon (default: 60)")
-    parser.add_argument("--directory", help="where everything is kept while it runs (default: the system's)")
+    parser.add_argument(
+        "--directory",
+        help="where everything is kept while it runs (default: the system's, and memory for the S3 store's files)",
+    )
     parser.add_argument("--plots", action=argparse.BooleanOptionalAction, default=True, help="draw pictures")
     parser.add_argument("--out", default=str(ROOT / "docs" / "benchmarks"), help="where the report goes")
     return parser.parse_args(arguments)

@@ -60,6 +60,8 @@ class Bench:
     """The machine's load average before."""
     absent: dict[str, str]
     """Why a kind of store is missing."""
+    store_in_memory: bool = False
+    """Whether the S3 store's files are, and not on the database's disk."""
     rows: list[Row] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
 

@@ -91,13 +91,15 @@ def _sections(
 
 def _method(bench: Bench, filled_by: str, rate: int) -> str:
     sizes = Sizes.of(bench.total)
+    where = "in memory, as a store elsewhere has its own disk" if bench.store_in_memory else "on the same disk"
     return f"""\
 {datetime.now(UTC):%Y-%m-%d}: {sizes.innodb // 1_000_000} MB of InnoDB and {sizes.myisam // 1_000_000} MB of MyISAM,
 filled by {filled_by} with sysbench's rows (random digits); medians of {bench.rounds} round(s).
 
 One private MariaDB with normal durability (`innodb_flush_log_at_trx_commit = 1`, `O_DIRECT`), the stores and the
-contenders share this machine. In a round every contender runs once, in turn. Before each, InnoDB's dirty pages are
-flushed and the file system is synced; nothing is dropped from the page cache, so that all read the same warm files.
+contenders share this machine; the S3 store's files are {where}.
+In a round every contender runs once, in turn. Before each, InnoDB's dirty pages are flushed and the file system is
+synced; nothing is dropped from the page cache, so that all read the same warm files.
 Each stores into a place of its own that is removed afterwards: restic's repository is new each time, and can't gain by
 what it had stored before. All tools run with their defaults.
 

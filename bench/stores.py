@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import boto3
+import psutil
 from botocore.config import Config
 
 from bench.tools import path_of, python_of
@@ -39,6 +41,9 @@ REGION = "us-east-1"
 SWIFT_USER = "test:tester"
 SWIFT_KEY = "testing"
 START_SECONDS = 60.0
+IN_MEMORY = Path("/dev/shm")
+_MEMORY_SHARE = 3
+"""Times the data that must be free before a store's files may be in memory: the database's are cached there as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,16 @@ class SwiftEndpoint:
         with urlopen(Request(f"{url}/{path}", method=method, headers={"X-Auth-Token": token})) as answer:
             body: bytes = answer.read()
             return body
+
+
+def directory_in_memory(total: int) -> Path | None:
+    """Where an S3 store of `total` bytes takes nothing of the database's disk, as one on another host; None without
+    room for it.
+    """
+    if not os.access(IN_MEMORY, os.W_OK):
+        return None
+    roomy = shutil.disk_usage(IN_MEMORY).free > 2 * total and psutil.virtual_memory().available > _MEMORY_SHARE * total
+    return IN_MEMORY if roomy else None
 
 
 @contextmanager
