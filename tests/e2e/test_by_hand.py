@@ -22,7 +22,7 @@ SMALL = {"stream": {"chunk_mib": 1, "memory_mib": 4}}
 def recipes() -> tuple[str, str, str]:
     """The README's commands for a full backup, for each incremental after it, and for an encrypted full one."""
     blocks = re.findall(r"```console\n(.*?)```", README.read_text().partition(SECTION)[2], re.DOTALL)
-    full, incremental, encrypted = ("".join(re.findall(r"^\$ (.*\n)", block, re.MULTILINE)) for block in blocks[:3])
+    full, incremental, encrypted = ("".join(re.findall(r"^# (.*\n)", block, re.MULTILINE)) for block in blocks[:3])
     return full, incremental, encrypted
 
 

@@ -75,7 +75,10 @@ def test_what_is_not_there_is_not_found_and_what_is_gone_is_not_there(agent: Con
 
 
 def test_an_id_may_be_cut_short_and_the_latest_named(agent: ConfinedAgent, shelf: Shelf) -> None:
-    assert agent.run("delete", "latest", "--json").json["deleted"]["backups"] == [shelf.others_child]
+    outcome = agent.run("delete", "latest", "--json")
+    refused(outcome, "invalid_request", "rejected", "latest", shelf.others_child)
+    assert "--yes" in outcome.error["hint"]
+    assert agent.run("delete", "latest", "--yes", "--json").json["deleted"]["backups"] == [shelf.others_child]
     assert agent.run("delete", shelf.other[:13], "--json").json["deleted"]["backups"] == [shelf.other]
 
 

@@ -140,6 +140,18 @@ def test_a_person_is_shown_what_goes_and_why_and_is_asked(agent: ConfinedAgent, 
     assert stored(agent) == shelf.second_chain
 
 
+@pytest.mark.parametrize(("answer", "status", "gone"), [(b"\n", 11, False), (b"y\n", 0, True)])
+def test_a_person_is_asked_also_for_a_backup_on_which_nothing_is_built(
+    agent: ConfinedAgent, shelf: Shelf, answer: bytes, status: int, *, gone: bool
+) -> None:
+    with Terminal(agent, "delete", "latest", columns=300) as terminal:
+        until(lambda: "Delete this backup? [y/N]" in terminal.text or terminal.ended, "the question")
+        assert shelf.others_child in terminal.text
+        terminal.type(answer)
+        assert terminal.end() == status
+    assert (shelf.others_child not in stored(agent)) == gone
+
+
 def test_a_question_is_ended_by_ctrl_c(agent: ConfinedAgent, shelf: Shelf) -> None:
     with Terminal(agent, "delete", shelf.base) as terminal:
         until(lambda: "[y/N]" in terminal.text or terminal.ended, "the question")

@@ -66,6 +66,10 @@ def test_a_served_backup_is_told_of_with_figures_and_shown(made: Verifiable, tmp
     assert (shown["verified_at"], shown["verification"]["result"]) == (told["time"][:19], "passed")
     assert list((made.scratch / f"verify-{agent.instance_id}").iterdir()) == []
 
+    assert agent.run("verify", made.good).status == 0
+    newest, restored = sorted((path.stem[:10] for path in results(agent, made.good)), reverse=True)
+    assert f" digest {newest}, restore {restored} " in agent.run("list").stdout
+
 
 def new_in(agent: ConfinedAgent, before: dict[str, str]) -> dict[str, str]:
     """What is new in the store; all else must be as it was."""

@@ -12,7 +12,7 @@ from tests.daemon import daemon_agent
 from tests.faults.agents import SMALL_CHUNKS, ConfinedAgent, without_powers
 from tests.faults.outcomes import refused
 from tests.faults.traces import nothing_left_behind
-from tests.servers.mariadb import PrivateMariaDB, create_agent_user, free_port
+from tests.servers.mariadb import AGENT_PASSWORD, PrivateMariaDB, create_agent_user, free_port
 from tests.servers.rabbitmq import PASSWORD, PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
@@ -82,6 +82,31 @@ def test_a_missing_grant_comes_with_its_statement(tmp_path: Path, shop: PrivateM
     assert (outcome.status, failures(outcome)) == (6, {"grants": "grant_missing"})
     (grants,) = (finding for finding in outcome.json["checks"] if finding["subject"] == "grants")
     assert grants["hint"].startswith("GRANT RELOAD ON *.* TO")
+
+
+def test_all_missing_grants_come_at_once(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    create_agent_user(shop, "lacking")
+    shop.execute("REVOKE ALL ON *.* FROM lacking@localhost")
+    outcome = ConfinedAgent(tmp_path / "agent", shop, user="lacking").run("config", "check", "--json")
+    shop.execute("DROP USER lacking@localhost, lacking@127.0.0.1")
+    assert (outcome.status, failures(outcome)) == (6, {"database": "grant_missing"})
+    (database,) = (finding for finding in outcome.json["checks"] if finding["subject"] == "database")
+    assert database["hint"].startswith("GRANT RELOAD, PROCESS, BINLOG MONITOR ON *.* TO")
+
+
+def test_secrets_that_everybody_can_read_are_told_of(agent: ConfinedAgent) -> None:
+    agent.config_file.chmod(0o644)
+    told = agent.run("config", "check")
+    assert told.status == 0
+    assert f"holds a secret: chmod 600 {agent.config_file}" in told.stdout
+
+
+def test_who_logs_in_by_the_socket_is_told_whose_name_to_have(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    agent = ConfinedAgent(tmp_path / "agent", shop)
+    agent.with_config(f'password = "{AGENT_PASSWORD}"', "")
+    outcome = agent.run("run-once")
+    refused(outcome, "database_denied", "instance", "refused the user backup_agent")
+    assert "unix_socket" in outcome.error["hint"]
 
 
 def test_a_directory_that_may_not_be_written_is_found(agent: ConfinedAgent) -> None:

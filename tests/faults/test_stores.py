@@ -80,7 +80,7 @@ def test_an_endpoint_that_denies_is_asked_once(tmp_path: Path, shop: PrivateMari
     ("url", "words"),
     [
         ("ftp://host/backups", "is of no known kind"),
-        ("/var/backups", "is of no known kind"),
+        ("/var/backups", "is a path and no URL"),
         ("s3://key:secret@bucket", "holds credentials"),
     ],
 )

@@ -77,6 +77,33 @@ def test_the_example_filled_in_is_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (GOOD + "[stream]\nchunk_size = 3\n", "stream.chunk_size: did you mean stream.chunk_mib?"),
+        (GOOD + "endpoint_url = 'x'\n", "store.endpoint_url: did you mean store.s3.endpoint_url?"),
+        (GOOD + "[locks]\nmax_lock_second = 3\n", "locks.max_lock_second: did you mean locks.max_lock_seconds?"),
+        (GOOD + "[stor]\n", "stor: did you mean store?"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_one_that_was_meant(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "agent.toml").write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "agent.toml")
+
+    assert words in caught.value.hint
+
+
+def test_an_unknown_key_that_resembles_none_comes_without_a_guess(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(GOOD + "colour = 'blue'\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "agent.toml")
+
+    assert "did you mean" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         ("", "instance: Field required; store: Field required"),
         ("instance = 1\n[store]\nurl = 'file:///x'\n", "instance: Input should be a valid dictionary"),
         (GOOD + "[stor]\n", "stor: Extra inputs are not permitted"),

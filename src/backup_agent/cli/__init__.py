@@ -31,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Back up a MariaDB or MySQL instance to S3 or a directory, full or incremental, and restore it.",
+    help="Back up a MariaDB or MySQL instance to S3, Swift or a directory, and restore it.",
 )
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.", rich_markup_mode=None)
 

@@ -42,7 +42,7 @@ def configured(file: Path, *, json: bool) -> Iterator[ApiConfig]:
             raise ConfigError(
                 ErrorCode.EXTRA_MISSING,
                 f"the control plane is not installed: {', '.join(missing)} can't be imported",
-                "Install its extra: pip install 'backup-agent[api]'.",
+                "Install its extra, where the program is: pip install --require-hashes -r requirements/api.lock.",
             )
         from backup_agent.api.settings import load  # noqa: PLC0415 - an extra
 

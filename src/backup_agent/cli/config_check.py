@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 from contextlib import closing
 
 import typer
+from pydantic import BaseModel, SecretStr
 
 from backup_agent.app.administration import probe_administration
 from backup_agent.app.protecting import describe
@@ -32,6 +34,8 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         findings = []
         if not json:
             typer.echo(f"ok      config    {config}")
+            if config.stat().st_mode & stat.S_IROTH and _holds_a_secret(state.config):
+                typer.echo(f"{'':<18}Every user of this host can read it, and it holds a secret: chmod 600 {config}")
         more = {
             "keys": lambda: describe(state.config.encryption, state.config.signing),
             "journal": lambda: _probe_journal(state.config),
@@ -65,6 +69,13 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False
         failed = [finding.error for finding in findings if finding.error]
         if failed:
             raise typer.Exit(failed[0].exit_status)
+
+
+def _holds_a_secret(section: BaseModel) -> bool:
+    return any(
+        isinstance(value, SecretStr) or (isinstance(value, BaseModel) and _holds_a_secret(value))
+        for _, value in section
+    )
 
 
 def _probe_broker(config: Config) -> str:

@@ -15,7 +15,8 @@ from backup_agent.cli.output import print_fields, print_json, print_table, size_
 from backup_agent.cli.progress import ProgressBar
 from backup_agent.cli.session import Session, session
 from backup_agent.domain.deletion import Plan
-from backup_agent.errors import ErrorCode, InterruptedByOperator
+from backup_agent.errors import ErrorCode, InterruptedByOperator, RejectedError
+from backup_agent.operations.catalogue import LATEST
 from backup_agent.operations.delete_by_hand import Deletion, Foreseen, delete_by_hand, dependants, foresee
 from backup_agent.operations.restore import RestoreProgress
 from backup_agent.report.log import LogReporter
@@ -27,13 +28,16 @@ def delete(
     cascade: Annotated[
         bool, typer.Option("--cascade", help="Delete the backups that are built on it, too, without a question.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Delete a backup, and what is left of one that failed.
 
     The backups that are built on it can't be restored without it, and go first. Nothing is deleted while one of them is
     being taken, restored or verified, or is pinned. Interrupted, it is finished by the same command.
+
+    On a terminal it shows what would go, and asks. Elsewhere it does not ask, but refuses what needs an answer: backups
+    that are built on this one, and `latest`, which may be another one by then.
 
     \b
     Examples:
@@ -43,8 +47,8 @@ def delete(
     with session(config, json=json) as state, closing(open_journal(state.config)) as journal:
         services = for_backups(wire(state.config, LogReporter()), state.config, journal)
         foreseen = foresee(backup_id, services, state.cancellation)
-        if not cascade:
-            _ask(foreseen, state, yes=yes)
+        if not cascade and not yes:
+            _ask(backup_id, foreseen, state)
         with progress(state) as step:
             done = delete_by_hand(foreseen, services, state.cancellation, step)
         if json:
@@ -63,16 +67,24 @@ def progress(state: Session) -> Iterator[Callable[[RestoreProgress], None]]:
         yield bar.step
 
 
-def _ask(foreseen: Foreseen, state: Session, *, yes: bool) -> None:
-    """Raises RejectedError (`backup_has_dependants`) when nobody is there to be asked."""
-    others = [doomed.id for doomed in foreseen.plan.backups if doomed.id != foreseen.backup_id]
-    if not others or yes:
-        return
+def _ask(named: str, foreseen: Foreseen, state: Session) -> None:
+    """Raises RejectedError (`backup_has_dependants`, `invalid_request`) when nobody is there to be asked."""
+    doomed = [one.id for one in foreseen.plan.backups]
+    others = [one for one in doomed if one != foreseen.backup_id]
     if not can_answer(terminal=state.terminal):
-        raise dependants(foreseen.backup_id, others)
-    print_plan(foreseen.plan)
-    if not agreed(f"Delete these {len(foreseen.plan.backups)} backups?", state.cancellation):
-        raise declined()
+        if others:
+            raise dependants(foreseen.backup_id, others)
+        if named == LATEST:
+            raise RejectedError(
+                ErrorCode.INVALID_REQUEST,
+                f"latest is backup {foreseen.backup_id} now, and nobody is there to say whether that one is meant",
+                "Name it by its id, or say --yes.",
+            )
+    elif doomed:  # none where only the end of a deletion has to be noted
+        print_plan(foreseen.plan)
+        what = f"these {len(doomed)} backups" if others else "this backup"
+        if not agreed(f"Delete {what}?", state.cancellation):
+            raise declined()
 
 
 def declined() -> InterruptedByOperator:
@@ -81,7 +93,8 @@ def declined() -> InterruptedByOperator:
 
 def print_plan(plan: Plan) -> None:
     print_table(
-        ("DELETED", "TYPE", "PARENT", "FINISHED", "SIZE", "NAME"), [_row(doomed.backup) for doomed in plan.backups]
+        ("DELETED", "TYPE", "PARENT", "FINISHED (UTC)", "SIZE", "NAME"),
+        [_row(doomed.backup) for doomed in plan.backups],
     )
 
 

@@ -88,7 +88,7 @@ def _ask(going: int, state: Session) -> None:
 
 
 def _print(judged: tuple[Judged, ...]) -> None:
-    print_table(("BACKUP", "TYPE", "FINISHED", "SIZE", "NAME", "", "WHY"), map(_row, judged))
+    print_table(("BACKUP", "TYPE", "FINISHED (UTC)", "SIZE", "NAME", "", "WHY"), map(_row, judged))
 
 
 def _row(one: Judged) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +19,7 @@ from backup_agent.errors import ErrorCode, IntegrityError, RejectedError
 from backup_agent.operations.catalogue import Catalogue
 from backup_agent.operations.pins import pins_of
 from backup_agent.operations.trust import vanished
-from backup_agent.operations.verifications import newest_of
+from backup_agent.operations.verifications import told_of
 from backup_agent.report.log import LogReporter
 
 
@@ -46,16 +46,18 @@ def list_backups(
         instance_id = instance or services.policy.instance_id
         if not is_uuid(instance_id):
             raise RejectedError(ErrorCode.INVALID_REQUEST, f"{instance_id!r} is not an instance id", "Give a UUID.")
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
+        catalogue = Catalogue(
+            services.connect_store(state.cancellation, state.patience), services.container, services.trust
+        )
         good, bad = catalogue.backups(instance_id)
         pinned = pins_of(catalogue, instance_id, [one.manifest.id for one in good])
-        verified = newest_of(catalogue, good)
+        verified = told_of(catalogue, good)
         lost = catalogue.vanished(instance_id, {*(one.manifest.id for one in good), *(one.backup_id for one in bad)})
         state.cancellation.check()
         if json:
             backups = [
                 {
-                    **_resource(one, catalogue, verified.get(one.manifest.id)),
+                    **_resource(one, catalogue, verified.get(one.manifest.id, ())),
                     "pinned": one.manifest.id in pinned,
                 }
                 for one in good
@@ -75,7 +77,8 @@ def list_backups(
             raise typer.Exit(IntegrityError.exit_status)
 
 
-def _resource(one: SealedManifest, catalogue: Catalogue, verification: Verification | None) -> dict[str, Any]:
+def _resource(one: SealedManifest, catalogue: Catalogue, verified: Sequence[Verification]) -> dict[str, Any]:
+    verification = verified[0] if verified else None
     location = catalogue.location(one.manifest.instance_id, one.manifest.id)
     return {
         **resource.of_completed(one, location, verification),
@@ -83,12 +86,14 @@ def _resource(one: SealedManifest, catalogue: Catalogue, verification: Verificat
     }
 
 
-def _print(backups: list[SealedManifest], pinned: Container[str], verified: Mapping[str, Verification]) -> None:
+def _print(
+    backups: list[SealedManifest], pinned: Container[str], verified: Mapping[str, Sequence[Verification]]
+) -> None:
     """Whether a backup is pinned, or was verified, is said where one is."""
     any_pinned = any(one.manifest.id in pinned for one in backups)
     more = [*(["PIN"] if any_pinned else []), *(["VERIFIED"] if verified else [])]
     print_table(
-        ("ID", "TYPE", "PARENT", "FINISHED", "SIZE", "RAW", *more, "NAME"),
+        ("ID", "TYPE", "PARENT", "FINISHED (UTC)", "SIZE", "RAW", *more, "NAME"),
         [
             (
                 one.manifest.id,
@@ -98,7 +103,7 @@ def _print(backups: list[SealedManifest], pinned: Container[str], verified: Mapp
                 size_text(one.manifest.totals.stored_size),
                 size_text(one.manifest.totals.raw_size),
                 *(["pinned" if one.manifest.id in pinned else "-"] if any_pinned else []),
-                *([verified_text(verified.get(one.manifest.id))] if verified else []),
+                *([verified_text(verified.get(one.manifest.id, ()))] if verified else []),
                 one.manifest.name,
             )
             for one in backups

@@ -86,13 +86,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         sys.stdout.write(printed.get())
 
 
-def verified_text(verification: Verification | None) -> str:
-    """What the newest verification found, how, and on which day."""
-    if verification is None:
-        return "-"
-    if not verification.passed:
-        return f"FAILED {verification.time[:10]}"
-    return f"{verification.level.value} {verification.time[:10]}"
+def verified_text(verifications: Sequence[Verification]) -> str:
+    """What each of them found, how, and on which day."""
+    words = (f"{one.level.value if one.passed else 'FAILED'} {one.time[:10]}" for one in verifications)
+    return ", ".join(words) or "-"
 
 
 def size_text(size: int) -> str:

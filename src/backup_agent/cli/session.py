@@ -22,6 +22,7 @@ from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperat
 log = structlog.get_logger(__name__)
 
 INTERNAL_ERROR = 1
+_PATIENCE = 15.0
 BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
@@ -41,6 +42,13 @@ class Session(Configured):
     """Cancelled by the first signal."""
     hurry: Cancellation
     """Cancelled by the second signal: clean-up is cut short."""
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds for which a store that fails is tried again where a person waits for an answer; None: for as long as
+        store.retry_for_s has it.
+        """
+        return _PATIENCE if self.terminal else None
 
 
 @contextmanager

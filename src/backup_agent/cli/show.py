@@ -26,7 +26,9 @@ def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json:
     """
     with session(config, json=json) as state:
         services = wire(state.config, LogReporter())
-        catalogue = Catalogue(services.connect_store(state.cancellation, None), services.container, services.trust)
+        catalogue = Catalogue(
+            services.connect_store(state.cancellation, state.patience), services.container, services.trust
+        )
         sealed = catalogue.find(backup_id, services.policy.instance_id)
         manifest = sealed.manifest
         chain, broken = _chain(catalogue, sealed)
@@ -47,7 +49,7 @@ def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json:
             raise broken
         if not json:
             print_table(
-                ("CHAIN", "TYPE", "NAME", "FINISHED", "SIZE", "RAW"),
+                ("CHAIN", "TYPE", "NAME", "FINISHED (UTC)", "SIZE", "RAW"),
                 [
                     (
                         link.id,

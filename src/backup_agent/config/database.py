@@ -21,7 +21,7 @@ class InstanceConfig(Section):
     """The database instance this agent serves."""
 
     id: InstanceId
-    """The instance's UUID on the platform; without a platform, any UUID, once chosen (`uuidgen`)."""
+    """The instance's UUID on the platform; without a platform, any UUID, once chosen."""
     account_id: AccountId
     """The account (tenant) that owns the instance. Commands for another account are rejected."""
     socket: Path | None = None

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
+from backup_agent.config.suggesting import suggestions
 from backup_agent.domain.validation import explain
 from backup_agent.errors import ConfigError, ErrorCode
 
@@ -81,7 +82,7 @@ def load(model: type[Settings], path: Path, kind: Kind) -> Settings:
         raise ConfigError(
             ErrorCode.CONFIG_INVALID,
             f"{path} is not a valid configuration: {explain(error, 'the file')}",
-            f"{kind.reference} lists every key.",
+            " ".join([*suggestions(model, error), f"{kind.example} and {kind.reference} explain every key."]),
         ) from error
 
 

@@ -190,14 +190,23 @@ class Session:
         )
 
     def _denied(self, text: str) -> InstanceError:
-        statements = create_user_statements(self._endpoint.user, "...")
         return InstanceError(
             ErrorCode.DATABASE_DENIED,
             f"the server at {self._endpoint.place} refused the user {self._endpoint.user}: {text}",
-            f"Check instance.user and instance.password, or make the user, as administrator: {'; '.join(statements)};"
-            if self._endpoint.section == "instance"
-            else f"Check {self._endpoint.section}.user and its password; docs/{self._endpoint.section}.md has more.",
+            self._hint_for_login(),
         )
+
+    def _hint_for_login(self) -> str:
+        section = self._endpoint.section
+        if section != "instance":
+            return f"Check {section}.user and its password; docs/{section}.md has more."
+        if self._endpoint.password is None:
+            return (
+                "Set instance.password; or, for unix_socket authentication, let instance.user be the system's user that"
+                " the agent runs as, made in the database by CREATE USER ... IDENTIFIED VIA unix_socket."
+            )
+        statements = "; ".join(create_user_statements(self._endpoint.user, "..."))
+        return f"Check instance.user and instance.password, or make the user, as administrator: {statements};"
 
     def _lacks(self, privilege: str) -> InstanceError:
         return InstanceError(

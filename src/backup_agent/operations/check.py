@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.domain.layout import container_prefix
-from backup_agent.errors import BackupAgentError, ErrorCode, MissingError, StoreError
+from backup_agent.errors import BackupAgentError, ErrorCode, InstanceError, MissingError, StoreError
 from backup_agent.instance.interface import Facts
 from backup_agent.operations import admission
 from backup_agent.operations.services import Services
@@ -75,17 +75,25 @@ def _probe_store(services: Services, cancellation: Cancellation) -> str:
 
 
 def _probe_database(services: Services, facts: list[Facts]) -> str:
-    found = services.instance.facts()
+    try:
+        found = services.instance.facts()
+    except InstanceError as error:
+        if error.code is ErrorCode.GRANT_MISSING:  # it names one; all at once save a round for each
+            _check_grants(services, replica=False)
+        raise
     facts.append(found)
     role = "replica" if found.replica else "primary"
     return f"{found.datastore} {found.version}, {role}, datadir {found.datadir} ({found.datadir_bytes / 1e9:.2f} GB)"
 
 
 def _probe_grants(services: Services, facts: Facts) -> str:
-    admission.check_grants(
-        services.instance.missing_grants(replica=facts.replica, kill=services.locks.on_blocker == "kill")
-    )
+    _check_grants(services, replica=facts.replica)
     return "the database user has what a backup needs"
+
+
+def _check_grants(services: Services, *, replica: bool) -> None:
+    kill = services.locks.on_blocker == "kill"
+    admission.check_grants(services.instance.missing_grants(replica=replica, kill=kill))
 
 
 def _probe_policy(services: Services, facts: Facts) -> str:
@@ -109,7 +117,7 @@ def _probe_spool(services: Services, facts: Facts) -> str:
 def _probe_engine(services: Services, facts: Facts | None) -> str:
     version = services.engine.version()
     if facts is None:
-        return f"{version.name} {version.version} (not compared: the database was not reached)"
+        return f"{version.name} {version.version} (not compared with the server: see database)"
     admission.check_engine(version, facts.version)
     return f"{version.name} {version.version} fits the server"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import SealedManifest
-from backup_agent.domain.verification import Verification, decode, encode
+from backup_agent.domain.verification import Level, Verification, decode, encode
 from backup_agent.errors import IntegrityError, MissingError
 from backup_agent.operations.catalogue import Catalogue
 
@@ -26,25 +26,39 @@ def record(catalogue: Catalogue, verification: Verification) -> None:
 
 
 def newest(catalogue: Catalogue, sealed: SealedManifest) -> Verification | None:
-    """The last one of this very manifest; None when there is none.
+    """The last one of this very manifest; None when there is none. One listing, and one object where there is one."""
+    return next(_newest_first(catalogue, sealed), None)
 
-    A result that can't be trusted, or is about another manifest of that id, is none: the one before it counts. One
-    listing, and one object where there is a result.
+
+def told(catalogue: Catalogue, sealed: SealedManifest) -> tuple[Verification, ...]:
+    """What is to be known of this very manifest, newest first: the last one, and where that only compared digests, and
+    they agreed, also the last one that restored. Reads an object for each one in between.
     """
+    found: list[Verification] = []
+    for one in _newest_first(catalogue, sealed):
+        restored = one.level is Level.RESTORE
+        if restored or not found:
+            found.append(one)
+        if restored or not found[0].passed:
+            break
+    return tuple(found)
+
+
+def told_of(catalogue: Catalogue, backups: Iterable[SealedManifest]) -> dict[str, tuple[Verification, ...]]:
+    """The same for many backups, by their ids; those never verified are left out."""
+    with ThreadPoolExecutor(_READERS, "verification") as pool:
+        found = pool.map(lambda sealed: told(catalogue, sealed), backups)
+        return {results[0].backup_id: results for results in found if results}
+
+
+def _newest_first(catalogue: Catalogue, sealed: SealedManifest) -> Iterator[Verification]:
+    """A result that can't be trusted, or is about another manifest of that id, is none."""
     manifest = sealed.manifest
     place = catalogue.place(manifest.instance_id, manifest.id)
     for key in sorted((stored.key for stored in catalogue.store.list(place.verifications)), reverse=True):
         found = _read(catalogue, place, key)
         if found is not None and found.manifest_sha256 == sealed.checksum:
-            return found
-    return None
-
-
-def newest_of(catalogue: Catalogue, backups: Iterable[SealedManifest]) -> dict[str, Verification]:
-    """The same for many backups, by their ids; those never verified are left out."""
-    with ThreadPoolExecutor(_READERS, "verification") as pool:
-        found = pool.map(lambda sealed: newest(catalogue, sealed), backups)
-        return {verification.backup_id: verification for verification in found if verification is not None}
+            yield found
 
 
 def _read(catalogue: Catalogue, place: BackupPlace, key: str) -> Verification | None:

@@ -72,6 +72,8 @@ def parse_store_url(text: str, *, account_id: str) -> StoreUrl:
             return _s3_url(parts)
         case "swift":
             return _swift_url(parts)
+        case "" if filled.startswith("/"):
+            raise _error("is a path and no URL", "For a directory, write file:// before it.")
         case _:
             raise _error("is of no known kind")
 
