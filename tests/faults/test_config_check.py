@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ def test_secrets_that_everybody_can_read_are_told_of(agent: ConfinedAgent) -> No
 
 def test_who_logs_in_by_the_socket_is_told_whose_name_to_have(tmp_path: Path, shop: PrivateMariaDB) -> None:
     agent = ConfinedAgent(tmp_path / "agent", shop)
-    agent.with_config(f'password = "{AGENT_PASSWORD}"', "")
+    agent.with_config(f"password = {json.dumps(AGENT_PASSWORD)}\n", "")
     outcome = agent.run("run-once")
     refused(outcome, "database_denied", "instance", "refused the user backup_agent")
     assert "unix_socket" in outcome.error["hint"]

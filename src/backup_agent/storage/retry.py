@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -93,8 +94,10 @@ class RetryingStore:
 
         def announce(state: RetryCallState) -> None:
             self._cancellation.check()
+            error = _error_of(state)
             if self._on_retry is not None:
-                self._on_retry(Retry(operation, key, state.attempt_number, state.upcoming_sleep, _error_of(state)))
+                self._on_retry(Retry(operation, key, state.attempt_number, state.upcoming_sleep, error))
+            _let_go(error)
 
         def is_over(state: RetryCallState) -> bool:
             return self._clock() - began + state.upcoming_sleep > self._give_up_after
@@ -148,6 +151,19 @@ class RetryingStore:
         while batch := self._try(operation, prefix, fetch):
             yield from batch
             last = key_of(batch[-1])
+
+
+def _let_go(error: BaseException) -> None:
+    """Of what the frames of a failed try hold, such as a chunk: they are in a cycle with their error, and would keep it
+    beyond the try that succeeds, until somebody looks for garbage.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    for one in chain:
+        traceback.clear_frames(one.__traceback__)
 
 
 def _error_of(state: RetryCallState) -> TransientStoreError:

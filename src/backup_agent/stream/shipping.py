@@ -96,12 +96,15 @@ class Shipping:
 
 def _read_back(entry: Chunk, file: SpoolFile) -> bytearray:
     """Verified: nothing else would notice a disk that changes bytes before the backup is restored."""
-    data = bytearray()
+    data = bytearray(file.size)  # grown piece by piece, it would take an eighth more
     digest = hashlib.sha256()
+    filled = 0
     try:
-        for piece in file.pieces():
-            data += piece
-            digest.update(piece)
+        with memoryview(data) as whole:
+            for piece in file.pieces():
+                whole[filled : filled + piece.nbytes] = piece
+                filled += piece.nbytes
+                digest.update(piece)
     except OSError as error:
         raise unreadable(error) from error
     if digest.hexdigest() != entry.sha256:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -269,3 +271,30 @@ def test_a_store_that_asks_for_more_rest_than_there_is_time_is_asked_once_more_a
     stubborn = AskingStore(3600, 3600, 3600)
     with pytest.raises(TransientStoreError, match="gave up after 2 tries in 60"):
         retrying(stubborn, FakeTime(), give_up_after=60).put("k", b"x")
+
+
+class Chunk(bytearray):
+    """One that can be seen to be gone."""
+
+
+class Clinging(ScriptedStore):
+    """Its errors are in a cycle with the frame that has the body, as those of libraries are."""
+
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        try:
+            super().put(key, body, sha256=sha256, once=once)
+        except TransientStoreError as error:
+            cause = error
+            raise TransientStoreError(error.code, f"can't put {len(body)} bytes: {cause}", error.hint) from cause
+
+
+def test_what_a_failed_try_held_is_let_go_without_a_search_for_garbage() -> None:
+    chunk = Chunk(b"x")
+    left = weakref.ref(chunk)
+    gc.disable()
+    try:
+        retrying(Clinging("eeS"), FakeTime()).put("k", chunk)
+        del chunk
+        assert left() is None
+    finally:
+        gc.enable()

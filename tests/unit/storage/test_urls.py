@@ -38,7 +38,7 @@ def test_a_url_says_which_kind_of_store_and_where(text: str, expected: StoreUrl)
     ("text", "complaint"),
     [
         ("", "is of no known kind"),
-        ("/srv/backups", "is of no known kind"),
+        ("/srv/backups", "is a path and no URL"),
         ("ftp://host/dir", "is of no known kind"),
         ("swift://AUTH_1234/container", "names more than an account"),
         ("swift:///container", "names more than an account"),
