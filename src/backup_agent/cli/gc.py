@@ -30,7 +30,9 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove chunks without a manifest: of backups that failed or were killed, and of deletions that did not end.
+    """Remove chunks that no backup needs.
+
+    Those without a manifest: of backups that failed or were killed, and of deletions that did not end.
 
     What a living attempt has stored is never touched, nor anything that is not ours; that is told of.
 

@@ -31,7 +31,9 @@ def list_backups(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """List the completed backups of the instance, newest first, from the store alone.
+    """List the completed backups, newest first.
+
+    Of this instance, from the store alone. Times are UTC.
 
     Ends with status 9 when a manifest can't be trusted; the others are listed all the same. Warns of backups that this
     host took, and did not delete, that are not there any more.

@@ -25,7 +25,9 @@ def pin(
     note: Annotated[str | None, typer.Option("--note", help="Why it is to stay, up to 512 characters.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Keep a backup, and those it is built on: neither `delete` nor `expire` removes them until it is unpinned.
+    """Keep a backup, and those it is built on.
+
+    Neither `delete` nor `expire` removes them until it is unpinned.
 
     \b
     Examples:
@@ -41,7 +43,9 @@ def pin(
 
 
 def unpin(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Let a backup go again, when it is deleted or expires.
+    """Let a pinned backup go again.
+
+    It is then removed when it is deleted, or expires.
 
     \b
     Examples:

@@ -52,7 +52,9 @@ def restore(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Restore a backup, with the chain it needs, into a directory a server can start on.
+    """Restore a backup into a directory.
+
+    With the chain it needs, and prepared, so that a server can start on it.
 
     Every byte is verified before it is used. Prints the binary log position and GTID from which replication can go on.
 

@@ -17,7 +17,11 @@ from backup_agent.report.log import LogReporter
 
 
 def show(backup_id: BackupArgument, config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Show a backup: sizes, LSNs, lock windows, binary log position, and the chain it is restored from.
+    """Show all about a backup, and its chain.
+
+    Sizes (`size` in GB, others in bytes), LSNs, lock windows, binary log position, and the chain it is restored from.
+    Times are UTC. An incremental whose two LSNs are equal is whole: no checkpoint came in between, and what was written
+    is in its redo, up to `last_lsn`.
 
     \b
     Examples:

@@ -18,7 +18,9 @@ from backup_agent.operations.status import status as look
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
-    """Show what the agent is doing: the running backup, waiting ones, events not told yet, and how the last ones ended.
+    """Show what the agent is doing.
+
+    The running backup, waiting ones, how the last ones ended, and how many events the platform has not been told yet.
 
     Reads the journal and the lock alone, and changes nothing: it answers also when no agent runs, or the database, the
     broker or the store is away. Needs to be run as root or as the user of the agent's service.

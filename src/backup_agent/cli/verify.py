@@ -49,7 +49,9 @@ def verify(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify a backup with the chain it needs, and keep the result beside it.
+    """Prove that a backup can be restored.
+
+    With the chain it needs. The result is kept beside it.
 
     Level `digest` reads every byte from the store and writes nothing to the disk; without an identity, an encrypted
     backup is compared as it is stored. Level `restore` restores it into a scratch directory, starts a private server

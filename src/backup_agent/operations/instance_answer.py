@@ -27,9 +27,10 @@ _UNPROCESSABLE = 422
 
 
 class InstanceBusy(RejectedError):  # noqa: N818 - as its parent's others
-    """It is refused for the backup of this id, if it is one."""
+    """An operation on the instance is refused while something else is done with it."""
 
     def __init__(self, message: str, backup_id: str | None) -> None:
+        """`backup_id` where that is a backup."""
         super().__init__(ErrorCode.INSTANCE_BUSY, message, "Ask again when that has ended.")
         self.backup_id = backup_id
 

@@ -49,7 +49,8 @@ def fitting(manifest: Manifest, identities: Iterable[Identity]) -> tuple[Identit
             ErrorCode.IDENTITY_WRONG if given else ErrorCode.IDENTITY_MISSING,
             f"backup {manifest.id} is encrypted for {wanted}"
             + (f", the identities given are {', '.join(one.fingerprint for one in given)}" if given else ""),
-            "Give the file of an identity it was encrypted for with --identity FILE.",
+            "Fetch the file of an identity it was encrypted for, and give it with --identity FILE."
+            " Its fingerprint: age-keygen -y FILE | tr -d '\\n' | openssl sha256 -binary | base64",
         )
     return fit
 
