@@ -39,7 +39,11 @@ def shop(mariadb: PrivateMariaDB) -> PrivateMariaDB:
     return mariadb
 
 
-def write_more_than_a_pipe_holds(server: PrivateMariaDB) -> None:
+SENDING = {"sock_alloc_send_pskb", "sock_wait_for_wmem", "unix_stream_sendmsg"}
+"""Where the kernel has one wait that has filled a socket."""
+
+
+def write_more_than_can_be_on_its_way(server: PrivateMariaDB) -> None:
     server.execute("INSERT INTO shop.big SELECT seq, REPEAT(MD5(seq), 50000) FROM mysql.seq_1_to_30")
 
 
@@ -49,7 +53,7 @@ def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arg
         began = time.time_ns()
         until(lambda: began_since(server.datadir / "ddl.log", began), "BACKUP STAGE START")
         running.send(signal.SIGSTOP)
-        until(lambda: waits_for_a_reader(running.pid), "the engine to have filled the pipe")
+        until(lambda: waits_for_a_reader(running.pid), "the engine to have written all it can")
         server.execute(*ddl)
         running.send(signal.SIGCONT)
         return running.end()
@@ -61,12 +65,12 @@ def began_since(ddl_log: Path, time_ns: int) -> bool:
 
 
 def waits_for_a_reader(agent: int) -> bool:
-    """Whether a thread of a process that the agent has started can't write because its pipe is full."""
+    """Whether a thread of a process that the agent has started can't write because too much is on its way."""
     children = [
         int(pid) for task in Path(f"/proc/{agent}/task").iterdir() for pid in (task / "children").read_text().split()
     ]
     waiting = [thread / "wchan" for pid in children for thread in Path(f"/proc/{pid}/task").iterdir()]
-    return any("pipe_write" in wchan.read_text() for wchan in waiting)
+    return any(wchan.read_text() in SENDING for wchan in waiting)
 
 
 def taken_once_more(outcome: Outcome) -> str:
@@ -99,7 +103,7 @@ def test_a_backup_that_ddl_would_have_spoilt_is_taken_once_more(
 ) -> None:
     """The stock tools say OK to each of these, and prepare them, without the tables or with each other's rows."""
     agent = Agent(tmp_path / "agent", shop, extra=SMALL)
-    write_more_than_a_pipe_holds(shop)
+    write_more_than_can_be_on_its_way(shop)
     taken = backup_that_meets(ddl, agent, shop)
     assert doubted in taken_once_more(taken)
     assert_restores_to(shop, agent, taken, tmp_path / "restored")
@@ -108,7 +112,7 @@ def test_a_backup_that_ddl_would_have_spoilt_is_taken_once_more(
 def test_a_database_that_comes_and_goes_does_not_hide_other_ddl(tmp_path: Path, shop: PrivateMariaDB) -> None:
     """The stock tool finds no db.opt of it, gives up repeating DDL there, leaves out the rest, and says OK."""
     agent = Agent(tmp_path / "agent", shop, extra=SMALL)
-    write_more_than_a_pipe_holds(shop)
+    write_more_than_can_be_on_its_way(shop)
     swap = "RENAME TABLE shop.t TO shop.s, shop.same TO shop.t, shop.s TO shop.same"
     shop.execute("CREATE TABLE shop.same ENGINE=MyISAM SELECT seq AS id, 's' AS what FROM mysql.seq_1_to_100")
     taken = backup_that_meets(["CREATE DATABASE passing", "DROP DATABASE passing", swap], agent, shop)
@@ -169,7 +173,7 @@ def test_innodb_tables_exchanged_during_an_incremental_are_noticed(tmp_path: Pat
     """The stock tool says OK, and can't prepare it; during a full it can."""
     agent = Agent(tmp_path / "agent", shop, extra=SMALL)
     agent.backup()
-    write_more_than_a_pipe_holds(shop)
+    write_more_than_can_be_on_its_way(shop)
     swap = ["RENAME TABLE shop.i TO shop.s, shop.j TO shop.i, shop.s TO shop.j"]
     taken = backup_that_meets(swap, agent, shop, "--incremental")
     assert "shop/i: it was renamed to shop/j" in taken_once_more(taken)

@@ -32,7 +32,7 @@ INSERT = "INSERT INTO shop.notes (what) VALUES ('while the backup holds its lock
 
 @pytest.fixture
 def shop(mariadb: PrivateMariaDB) -> PrivateMariaDB:
-    """With 64 MB in MyISAM tables, so that the engine can't copy them into its pipe."""
+    """With 64 MB in MyISAM tables, so that the engine can't write them all before somebody reads."""
     mariadb.execute(
         *CREATE_SHOP,
         "CREATE TABLE shop.pictures (id INT PRIMARY KEY AUTO_INCREMENT, picture VARBINARY(8000)) ENGINE=MyISAM",
