@@ -92,5 +92,5 @@ def test_without_the_extra_it_says_what_to_install_and_the_agent_runs_all_the_sa
 
     refused = run("api", "run", "--config", str(api.config_file))
     assert refused.returncode == 3
-    assert "pip install 'backup-agent[api]'" in refused.stderr
+    assert "requirements/api.lock" in refused.stderr
     assert run("--version").returncode == 0
