@@ -75,21 +75,24 @@ def test_every_failure_is_found_at_once(tmp_path: Path, shop: PrivateMariaDB) ->
     assert "ok      lock" in told.stdout
 
 
-def test_a_missing_grant_comes_with_its_statement(tmp_path: Path, shop: PrivateMariaDB) -> None:
+def checked_without(privileges: str, shop: PrivateMariaDB, base: Path) -> Outcome:
+    """By a database user who lacks them."""
     create_agent_user(shop, "lacking")
-    shop.execute("REVOKE RELOAD ON *.* FROM lacking@localhost")
-    outcome = ConfinedAgent(tmp_path / "agent", shop, user="lacking").run("config", "check", "--json")
+    shop.execute(f"REVOKE {privileges} ON *.* FROM lacking@localhost")
+    outcome = ConfinedAgent(base, shop, user="lacking").run("config", "check", "--json")
     shop.execute("DROP USER lacking@localhost, lacking@127.0.0.1")
+    return outcome
+
+
+def test_a_missing_grant_comes_with_its_statement(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    outcome = checked_without("RELOAD", shop, tmp_path / "agent")
     assert (outcome.status, failures(outcome)) == (6, {"grants": "grant_missing"})
     (grants,) = (finding for finding in outcome.json["checks"] if finding["subject"] == "grants")
     assert grants["hint"].startswith("GRANT RELOAD ON *.* TO")
 
 
 def test_all_missing_grants_come_at_once(tmp_path: Path, shop: PrivateMariaDB) -> None:
-    create_agent_user(shop, "lacking")
-    shop.execute("REVOKE ALL ON *.* FROM lacking@localhost")
-    outcome = ConfinedAgent(tmp_path / "agent", shop, user="lacking").run("config", "check", "--json")
-    shop.execute("DROP USER lacking@localhost, lacking@127.0.0.1")
+    outcome = checked_without("ALL", shop, tmp_path / "agent")
     assert (outcome.status, failures(outcome)) == (6, {"database": "grant_missing"})
     (database,) = (finding for finding in outcome.json["checks"] if finding["subject"] == "database")
     assert database["hint"].startswith("GRANT RELOAD, PROCESS, BINLOG MONITOR ON *.* TO")

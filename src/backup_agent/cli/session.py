@@ -22,8 +22,8 @@ from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperat
 log = structlog.get_logger(__name__)
 
 INTERNAL_ERROR = 1
-_PATIENCE = 15.0
 BROKEN_PIPE = 128 + signal.SIGPIPE
+_PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,39 +11,39 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Final
 
 _BUFFER: Final = 1 << 20
 """Bytes that may be on their way; the kernel grants what net.core.wmem_max allows, 416 KiB by default."""
 
 
-@contextmanager
-def reader() -> Iterator[tuple[IO[bytes], int]]:
+def reader() -> AbstractContextManager[tuple[IO[bytes], int]]:
     """Our end to read from, and the descriptor of the other one, for a child that is started in the block."""
-    ours, theirs = socket.socketpair()
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-    ours.shutdown(socket.SHUT_WR)
-    with _started(os.fdopen(ours.detach(), "rb", buffering=0), theirs) as ends:
-        yield ends
+    receiving, sending = _one_way()
+    return _given(receiving, "rb", sending)
 
 
-@contextmanager
-def writer() -> Iterator[tuple[IO[bytes], int]]:
+def writer() -> AbstractContextManager[tuple[IO[bytes], int]]:
     """Our end to write to, and the descriptor of the other one, for a child that is started in the block."""
-    ours, theirs = socket.socketpair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-    ours.shutdown(socket.SHUT_RD)
-    with _started(os.fdopen(ours.detach(), "wb", buffering=0), theirs) as ends:
-        yield ends
+    receiving, sending = _one_way()
+    return _given(sending, "wb", receiving)
+
+
+def _one_way() -> tuple[socket.socket, socket.socket]:
+    receiving, sending = socket.socketpair()
+    sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+    receiving.shutdown(socket.SHUT_WR)
+    return receiving, sending
 
 
 @contextmanager
-def _started(ours: IO[bytes], theirs: socket.socket) -> Iterator[tuple[IO[bytes], int]]:
+def _given(ours: socket.socket, mode: str, theirs: socket.socket) -> Iterator[tuple[IO[bytes], int]]:
     """Leaves their end to the child alone, and nothing at all when it could not be started."""
+    file = os.fdopen(ours.detach(), mode, buffering=0)
     with theirs:
         try:
-            yield ours, theirs.fileno()
+            yield file, theirs.fileno()
         except BaseException:
-            ours.close()
+            file.close()
             raise
