@@ -119,7 +119,7 @@ class EngineProcess:
         self._drain.join()
         for file in (self._stdin, self._stdout, self._process.stderr):
             if file is not None:
-                _close(file)
+                file.close()
 
     def _read_stderr(self) -> None:
         pending = b""
@@ -155,13 +155,6 @@ def _present(file: IO[bytes] | None) -> IO[bytes]:
         msg = "the process was started without this file"
         raise ValueError(msg)
     return file
-
-
-def _close(file: IO[bytes]) -> None:
-    try:
-        file.close()
-    except BrokenPipeError:  # a killed reader; what it did not read is lost with it, as meant
-        return
 
 
 def find_binary(name: str, *, also_in: str = "", key: str = "engine.binary and engine.stream_binary") -> str:

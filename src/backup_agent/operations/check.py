@@ -79,7 +79,7 @@ def _probe_database(services: Services, facts: list[Facts]) -> str:
         found = services.instance.facts()
     except InstanceError as error:
         if error.code is ErrorCode.GRANT_MISSING:  # it names one; all at once save a round for each
-            _check_grants(services, replica=False)
+            admission.check_grants(services.missing_grants(replica=False))
         raise
     facts.append(found)
     role = "replica" if found.replica else "primary"
@@ -87,13 +87,8 @@ def _probe_database(services: Services, facts: list[Facts]) -> str:
 
 
 def _probe_grants(services: Services, facts: Facts) -> str:
-    _check_grants(services, replica=facts.replica)
+    admission.check_grants(services.missing_grants(replica=facts.replica))
     return "the database user has what a backup needs"
-
-
-def _check_grants(services: Services, *, replica: bool) -> None:
-    kill = services.locks.on_blocker == "kill"
-    admission.check_grants(services.instance.missing_grants(replica=replica, kill=kill))
 
 
 def _probe_policy(services: Services, facts: Facts) -> str:
