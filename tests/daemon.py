@@ -17,6 +17,7 @@ from typing import Any, Self
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from backup_agent.broker.topology import command_queue
 from tests.agent import ACCOUNT, SECONDS, Outcome
 from tests.faults.agents import ConfinedAgent, Sections
 from tests.faults.waiting import PATIENCE, until
@@ -109,7 +110,7 @@ class Platform:
         def consumed() -> bool:
             try:
                 with self._channel() as channel:
-                    found = channel.queue_declare(f"backup.commands.{self._agent.instance_id}", passive=True)
+                    found = channel.queue_declare(command_queue(self._agent.instance_id), passive=True)
             except pika.exceptions.AMQPError:
                 return False
             return bool(found.method.consumer_count)
@@ -152,6 +153,9 @@ class Platform:
                 letters.append((dict(properties.headers or {}), body))
 
     def __enter__(self) -> Self:
+        """Forgets the instance's commands: an earlier test's agent may have left its last one unacknowledged."""
+        with self._channel() as channel:
+            channel.queue_delete(command_queue(self._agent.instance_id))
         self._thread.start()
         return self
 
