@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,3 +55,20 @@ def failure(request: Callable[[], Any]) -> StoreError:
     assert caught.value.hint
     assert "secret-key" not in f"{caught.value.message} {caught.value.hint}"
     return caught.value
+
+
+class _Body(bytearray):
+    """One that can be seen to be gone."""
+
+
+def is_let_go_by(put: Callable[[bytearray], None]) -> bool:
+    """Whether nothing holds the body that `put` was given when it has returned. Nobody searches for garbage."""
+    body = _Body(LARGE)
+    left = weakref.ref(body)
+    gc.disable()
+    try:
+        put(body)
+        del body
+        return left() is None
+    finally:
+        gc.enable()

@@ -10,7 +10,7 @@ import pytest
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
 from tests.contract.conftest import CROWD
-from tests.contract.line import KEY, LARGE, MIB, SMALL, failure
+from tests.contract.line import KEY, LARGE, MIB, SMALL, failure, is_let_go_by
 from tests.contract.swift_line import SwiftLine, refused
 from tests.servers.faultproxy import altered, answer_lost, download_cut, passed, unanswered, upload_cut
 from tests.servers.swift import CROWD_ACCOUNT
@@ -42,6 +42,17 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_recognised(swift_line:
 
     assert [entry.size for entry in swift_line.direct.list("")] == [len(LARGE)]
     assert len(swift_line.retries) == 1
+
+
+def test_an_upload_that_failed_before_it_succeeded_keeps_no_memory(swift_line: SwiftLine) -> None:
+    swift_line.proxy.play(upload_cut(MIB), answer_lost(), unanswered())
+
+    def put(body: bytearray) -> None:
+        swift_line.retrying().put(KEY, body)
+        assert len(swift_line.retries) == 3
+        swift_line.retries.clear()  # their errors have the requests
+
+    assert is_let_go_by(put)
 
 
 def test_what_somebody_else_put_under_a_final_name_is_left_alone(swift_line: SwiftLine) -> None:

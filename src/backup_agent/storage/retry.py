@@ -156,14 +156,20 @@ class RetryingStore:
 def _let_go(error: BaseException) -> None:
     """Of what the frames of a failed try hold, such as a chunk: they are in a cycle with their error, and would keep it
     beyond the try that succeeds, until somebody looks for garbage.
+
+    The frames in the tracebacks are cleared. Their callers, which they keep as well, are reached by no traceback where
+    a library hands an error on by `return`, as botocore does: so the tracebacks go too.
     """
     chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is not None and link not in chain:
+            chain.append(link)
+            links += (link.__cause__, link.__context__)
     for one in chain:
         traceback.clear_frames(one.__traceback__)
+        one.__traceback__ = None
 
 
 def _error_of(state: RetryCallState) -> TransientStoreError:

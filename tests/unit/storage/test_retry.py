@@ -288,12 +288,33 @@ class Clinging(ScriptedStore):
             raise TransientStoreError(error.code, f"can't put {len(body)} bytes: {cause}", error.hint) from cause
 
 
-def test_what_a_failed_try_held_is_let_go_without_a_search_for_garbage() -> None:
+class Returning(ScriptedStore):
+    """Hands its errors on by `return`, as botocore does: the one who gets it is in no traceback."""
+
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        error = self._send(key, body)
+        if error is not None:
+            raise error
+
+    def _send(self, key: str, body: bytes | bytearray) -> TransientStoreError | None:
+        error = self._get_response(key, body)
+        return error if body else None
+
+    def _get_response(self, key: str, body: bytes | bytearray) -> TransientStoreError | None:
+        try:
+            super().put(key, body)
+        except TransientStoreError as error:
+            return error
+        return None
+
+
+@pytest.mark.parametrize("kind", [Clinging, Returning])
+def test_what_a_failed_try_held_is_let_go_without_a_search_for_garbage(kind: type[ScriptedStore]) -> None:
     chunk = Chunk(b"x")
     left = weakref.ref(chunk)
     gc.disable()
     try:
-        retrying(Clinging("eeS"), FakeTime()).put("k", chunk)
+        retrying(kind("eeS"), FakeTime()).put("k", chunk)
         del chunk
         assert left() is None
     finally:
