@@ -292,17 +292,20 @@ class Returning(ScriptedStore):
     """Hands its errors on by `return`, as botocore does: the one who gets it is in no traceback."""
 
     def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
-        error = self._send(key, body)
+        error = self._get_response(key, body, sha256=sha256, once=once)
         if error is not None:
             raise error
 
-    def _send(self, key: str, body: bytes | bytearray) -> TransientStoreError | None:
-        error = self._get_response(key, body)
-        return error if body else None
+    def _get_response(
+        self, key: str, body: bytes | bytearray, *, sha256: str | None, once: bool
+    ) -> TransientStoreError | None:
+        error = self._send(lambda: super(Returning, self).put(key, body, sha256=sha256, once=once))
+        return error  # noqa: RET504 - held by a local, as there
 
-    def _get_response(self, key: str, body: bytes | bytearray) -> TransientStoreError | None:
+    @staticmethod
+    def _send(send: Callable[[], None]) -> TransientStoreError | None:
         try:
-            super().put(key, body)
+            send()
         except TransientStoreError as error:
             return error
         return None
