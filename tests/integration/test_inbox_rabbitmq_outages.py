@@ -108,8 +108,9 @@ def test_a_connection_that_is_cut_is_made_again(
     with capture_logs() as lines, at_work(RabbitInbox(rabbitmq.settings(**through(proxy)), instance, commands)):
         for number in range(3):
             proxy.cut()
-            send(channel, instance, b"%d" % number)
-            until(lambda: len(commands.taken) > number, "the command is taken over")  # noqa: B023 - called here
+            command = b"%d" % number
+            send(channel, instance, command)
+            until(lambda: command in commands.taken, "the command is taken over")  # noqa: B023 - called here
             until(lambda: len(words(lines, "info")) > number, "the connection is back")  # noqa: B023
 
     assert list(dict.fromkeys(commands.taken)) == [b"0", b"1", b"2"], "in order; one whose ack was lost comes again"
@@ -236,8 +237,9 @@ def test_tls_with_a_password_and_with_a_certificate(
 
     for number, settings in enumerate((by_password, by_certificate)):
         with at_work(RabbitInbox(settings, instance, commands)):
-            send(channel, instance, b"%d" % number)
-            until(lambda: len(commands.taken) > number, "the command is taken over")  # noqa: B023 - called here
+            command = b"%d" % number
+            send(channel, instance, command)
+            until(lambda: command in commands.taken, "the command is taken over")  # noqa: B023 - called here
 
 
 def test_a_broker_whose_certificate_nobody_vouches_for_gets_no_password(
