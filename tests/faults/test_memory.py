@@ -10,7 +10,9 @@ import pytest
 from tests.agent import Agent
 from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.waiting import until
+from tests.servers.faultproxy import Exchange, FaultProxy, passed, upload_cut
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
+from tests.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.server, pytest.mark.alone]
 
@@ -67,3 +69,23 @@ def test_memory_stays_below_a_quarter_of_a_gibibyte(tmp_path: Path, large: Priva
         assert all(32 << 20 < peak_bytes < LIMIT for peak_bytes in watched(agent, *arguments))
     size = sum(path.stat().st_size for path in agent.store.rglob("chunk-*"))
     assert size > SIZE
+
+
+def test_a_store_that_takes_nothing_at_the_first_try_costs_no_memory(tmp_path: Path, large: PrivateMariaDB) -> None:
+    tried: set[str] = set()
+
+    def at_the_second_try(exchange: Exchange) -> None:
+        is_first = exchange.command == "PUT" and "/chunk-" in exchange.path and exchange.path not in tried
+        tried.add(exchange.path)
+        (upload_cut(1 << 20) if is_first else passed())(exchange)
+
+    with S3Server() as s3, FaultProxy(s3.port) as proxy:
+        proxy.otherwise = at_the_second_try
+        options = s3.options()
+        keys = {"access_key_id": options.access_key_id, "secret_access_key": options.secret_access_key}
+        section = {"endpoint_url": proxy.url, "region": "us-east-1", **keys}
+        agent = ConfinedAgent(
+            tmp_path / "agent", large, store_url=f"s3://{s3.new_bucket()}", extra={"store": {"s3": section}}
+        )
+        assert all(peak_bytes < LIMIT for peak_bytes in watched(agent, "run-once", "--json"))
+    assert len([path for path in tried if "/chunk-" in path]) > SIZE // (32 << 20)
