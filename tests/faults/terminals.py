@@ -16,6 +16,7 @@ from typing import Self
 
 from tests.agent import SECONDS
 from tests.faults.agents import ConfinedAgent
+from tests.screen import shown
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LINES = 30
@@ -25,6 +26,7 @@ class Terminal:
     """Runs a command of the agent in the foreground of a terminal of its own, `columns` wide."""
 
     def __init__(self, agent: ConfinedAgent, *arguments: str | Path, columns: int = 100) -> None:
+        self._columns = columns
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
         environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
@@ -50,6 +52,11 @@ class Terminal:
     def text(self) -> str:
         """The same without that: a bar that was drawn anew is there more than once."""
         return _CONTROL.sub("", self.raw).replace("\r\n", "\n").replace("\r", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """What is to be seen in the end, the part that has scrolled away included."""
+        return shown(self.raw, self._columns)
 
     @property
     def ended(self) -> bool:

@@ -30,7 +30,7 @@ def json_lines(text: str) -> list[dict[str, Any]]:
 def test_a_backup_shows_a_bar_its_warning_and_its_fields(tmp_path: Path, shop: PrivateMariaDB) -> None:
     extra = {**SMALL_CHUNKS, "instance": {"nontransactional_threshold_mib": 0}}
     agent = ConfinedAgent(tmp_path / "agent", shop, extra=extra)
-    with notes_are_written(shop) as release, Terminal(agent, "run-once", "--name", MARKUP) as terminal:
+    with notes_are_written(shop) as release, Terminal(agent, "run-once", "--name", MARKUP, columns=60) as terminal:
         until(lambda: terminal.ended or "blocking" in terminal.text, "the bar")
         release()
         assert terminal.end() == 0
@@ -42,6 +42,12 @@ def test_a_backup_shows_a_bar_its_warning_and_its_fields(tmp_path: Path, shop: P
     assert "status                COMPLETED\n" in terminal.text
     assert not json_lines(terminal.text)
     assert terminal.raw.count("\x1b[?25l") == terminal.raw.count("\x1b[?25h")  # the cursor is shown again
+    admitted, small, waiting, *_ = terminal.lines
+    assert "backup admitted" in admitted  # whole, though each is wider than the terminal
+    assert admitted.endswith("parent_id=None")
+    assert small.endswith("are write-locked while they are copied")
+    assert waiting.endswith("(writes shop.notes (MyISAM))")
+    assert "\u2501" not in "\n".join(terminal.lines)
 
 
 def test_a_restore_shows_its_steps(agent: ConfinedAgent, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""Progress for a person at a terminal."""
+"""Progress for a person at a terminal, which the bar shares with the log: what is logged stands above it."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import suppress
 from types import TracebackType
-from typing import IO, Any, Self, TextIO, cast
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Column
+from rich.text import Text
 
 from backup_agent.domain.event import BackupEvent, EventType
 from backup_agent.operations.restore import RestoreProgress
@@ -33,24 +36,78 @@ class _Unfailing:
         return getattr(self._stream, name)
 
 
+class _AboveBar:
+    """Standard error while a bar is drawn there: whole lines are put above it, and never broken into several.
+
+    Not by rich's own stand-in, which breaks lines at the terminal's width, and lets those that are logged while the
+    bar is removed run into it. Safe from any thread.
+    """
+
+    def __init__(self, stream: TextIO, console: Console) -> None:
+        self._before = sys.stderr
+        self._stream = stream
+        self._console: Console | None = console
+        self._begun = ""
+        self._lock = threading.RLock()  # what is written may be logged about
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            if self._console is None:
+                return self._stream.write(text)
+            lines, end, rest = (self._begun + text).rpartition("\n")
+            self._begun = rest
+            if end:
+                self._console.print(Text.from_ansi(lines), soft_wrap=True)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            if self._console is None:
+                self._stream.flush()
+
+    def enter(self, progress: Progress) -> None:
+        """Draws the bar."""
+        with self._lock:
+            sys.stderr = cast("TextIO", self)
+            progress.start()
+
+    def leave(self, progress: Progress) -> None:
+        """Removes the bar; what is written from then on goes to the terminal as it is."""
+        with self._lock:
+            progress.stop()
+            sys.stderr = self._before
+            self._console = None
+            self._stream.write(self._begun)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self._stream, name)
+
+
 class ProgressBar:
-    """A bar on standard error, drawn as long as the context lasts. Takes events (as a Reporter) and restore steps."""
+    """A bar on standard error, drawn as long as the context lasts. Takes events (as a Reporter) and restore steps.
+
+    It is one line, whatever the terminal's width: of several, threads that draw at once would leave some behind.
+    """
 
     def __init__(self) -> None:
+        stream = cast("TextIO", _Unfailing(sys.stderr))
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=_unbroken()),
             BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=cast("IO[str]", _Unfailing(sys.stderr))),
+            DownloadColumn(binary_units=True, table_column=_unbroken()),
+            TransferSpeedColumn(table_column=_unbroken()),
+            TimeRemainingColumn(table_column=_unbroken()),
+            console=Console(file=stream),
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task("starting", total=None)
+        self._above = _AboveBar(stream, self._progress.console)
 
     def publish(self, event: BackupEvent) -> None:
         if event.type is EventType.WARNING:
-            self._progress.console.print(f"warning: {event.notice}", style="yellow", markup=False)
+            self._progress.console.print(f"warning: {event.notice}", style="yellow", markup=False, soft_wrap=True)
         elif event.phase is not None:
             stored = event.bytes_stored / (1 << 20)
             self._progress.update(
@@ -66,10 +123,14 @@ class ProgressBar:
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._above.enter(self._progress)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._above.leave(self._progress)
+
+
+def _unbroken() -> Column:
+    return Column(no_wrap=True)
