@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+
+def where(path: Path) -> Path:
+    """`path`, or where it is not there the nearest above it that is, in which `make` would begin. Makes nothing.
+
+    Raises OSError where that is no directory, or may not be written.
+    """
+    there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+    return there
 
 
 def make(path: Path, mode: int) -> None:

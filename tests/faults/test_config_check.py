@@ -27,10 +27,21 @@ def failures(outcome: Outcome) -> dict[str, str]:
     for finding in outcome.json["checks"]:
         assert finding.keys() == {"subject", "ok", "detail", "code", "hint"}
         assert finding["detail"]
-        assert finding["ok"] == (finding["code"] is None) == (finding["hint"] is None)
-        if not finding["ok"]:
+        assert (finding["ok"] is False) == (finding["code"] is not None) == (finding["hint"] is not None)
+        if finding["ok"] is False:
             found[finding["subject"]] = finding["code"]
     return found
+
+
+def unchecked(outcome: Outcome) -> list[str]:
+    """What could not be looked at, or not at all of it, for something else that failed."""
+    found = [finding for finding in outcome.json["checks"] if finding["ok"] is None]
+    assert [finding for finding in found if "not checked, because" not in finding["detail"]] == []
+    return [finding["subject"] for finding in found]
+
+
+def everything(directory: Path) -> list[str]:
+    return sorted(str(path) for path in directory.rglob("*"))
 
 
 def test_all_is_well_for_the_least_privileged_user(agent: ConfinedAgent, shop: PrivateMariaDB) -> None:
@@ -67,12 +78,48 @@ def test_every_failure_is_found_at_once(tmp_path: Path, shop: PrivateMariaDB) ->
             "database": "database_denied",
             "engine": "engine_missing",
         }
+        assert unchecked(outcome) == ["grants", "policy", "spool"]
         assert outcome.status == 8
         told = agent.run("config", "check")
     assert told.status == 8
     assert "FAILED  store" in told.stdout
+    assert "?       grants    not checked, because" in told.stdout
     assert "[engine_missing]" in told.stdout
     assert "ok      lock" in told.stdout
+
+
+def test_a_store_url_that_can_not_be_used_keeps_nothing_else_from_being_looked_at(
+    tmp_path: Path, shop: PrivateMariaDB
+) -> None:
+    agent = ConfinedAgent(tmp_path / "agent", shop, store_url="s3:/bucket")
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, failures(outcome), unchecked(outcome)) == (3, {"store": "store_url"}, [])
+    assert [finding["subject"] for finding in outcome.json["checks"]] == SUBJECTS
+    refused(agent.run("run-once"), "store_url", "config")
+
+
+def test_files_of_secrets_that_are_not_there_are_found_with_all_else(tmp_path: Path, shop: PrivateMariaDB) -> None:
+    extra = {**SMALL_CHUNKS, "signing": {"key_file": "/nowhere/key"}}
+    agent = ConfinedAgent(tmp_path / "agent", shop, extra=extra)
+    agent.with_config(f"password = {json.dumps(AGENT_PASSWORD)}\n", 'password_file = "/nowhere/password"\n')
+    outcome = agent.run("config", "check", "--json")
+    assert failures(outcome) == {"database": "config_invalid", "keys": "signing_key_unusable"}
+    assert unchecked(outcome) == ["grants", "policy", "spool", "engine"]
+    assert outcome.status == 3
+
+
+def test_a_check_makes_no_directories_and_no_files(agent: ConfinedAgent) -> None:
+    before = everything(agent.base)
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, everything(agent.base)) == (0, before)
+    later = [finding["subject"] for finding in outcome.json["checks"] if "not there yet" in finding["detail"]]
+    assert later == ["store", "spool", "lock", "journal"]
+    agent.backup()
+    before = everything(agent.base)
+    outcome = agent.run("config", "check", "--json")
+    assert (outcome.status, everything(agent.base)) == (0, before)
+    assert "not there yet" not in outcome.stdout
+    assert "wrote, read and deleted a probe" in outcome.stdout
 
 
 def checked_without(privileges: str, shop: PrivateMariaDB, base: Path) -> Outcome:
@@ -121,6 +168,20 @@ def test_a_directory_that_may_not_be_written_is_found(agent: ConfinedAgent) -> N
         outcome = agent.run("config", "check", "--json")
         assert failures(outcome) == {"store": "store_denied", "lock": "lock_unusable"}
         assert outcome.status == 8
+
+
+def test_directories_that_can_not_be_made_are_found_before_they_are_wanted(agent: ConfinedAgent) -> None:
+    agent.prefix = without_powers()
+    agent.base.chmod(0o500)
+    outcome = agent.run("config", "check", "--json")
+    agent.base.chmod(0o700)
+    assert failures(outcome) == {
+        "store": "store_denied",
+        "spool": "spool_unusable",
+        "lock": "lock_unusable",
+        "journal": "journal_unusable",
+    }
+    assert outcome.status == 8
 
 
 def test_an_invalid_configuration_is_the_only_finding(agent: ConfinedAgent) -> None:

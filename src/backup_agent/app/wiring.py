@@ -10,7 +10,7 @@ from pathlib import Path
 from backup_agent.app.protecting import signer, trust
 from backup_agent.app.stores import store
 from backup_agent.cancellation import Cancellation
-from backup_agent.config.database import EngineConfig, InstanceConfig, LocksConfig
+from backup_agent.config.database import InstanceConfig, LocksConfig
 from backup_agent.config.file import Config, read_password
 from backup_agent.config.protecting import EncryptionConfig
 from backup_agent.config.storing import SpoolConfig, StreamConfig
@@ -25,6 +25,7 @@ from backup_agent.engine.streaming import EngineSettings, StreamingEngine
 from backup_agent.engine.xtrabackup import XTRABACKUP
 from backup_agent.instance.connection import Endpoint
 from backup_agent.instance.guard import STANDING_DIRECTORY, Guard
+from backup_agent.instance.interface import Instance
 from backup_agent.instance.lock import InstanceLock, LockHolder
 from backup_agent.instance.mariadb import MariaDBInstance
 from backup_agent.instance.reading import ReadingLock
@@ -46,30 +47,20 @@ _DIALECTS = {"mariadb-backup": MARIADB_BACKUP, "xtrabackup": XTRABACKUP}
 
 def wire(config: Config, reporter: Reporter) -> Services:
     """Raises ConfigError (`config_invalid`, `store_url`). Connects to nothing yet."""
-    instance, engine = config.instance, config.engine
-    password = read_password(instance, "instance")
-    endpoint = Endpoint(instance.socket, instance.host, instance.port, instance.user, password)
-    login = Login(instance.user, instance.socket, instance.host, instance.port, password)
+    instance = config.instance
     return Services(
         agent_version=__version__,
-        policy=Policy(
-            instance_id=instance.id,
-            account_id=instance.account_id,
-            nontransactional=instance.nontransactional,
-            nontransactional_threshold=instance.nontransactional_threshold_mib * MIB,
-            allow_galera=instance.allow_galera,
-            allow_unproven_lineage=instance.allow_unproven_lineage,
-        ),
+        policy=policy_of(instance),
         trust=trust(config.signing, journal_path(config)),
         container=config.store.container,
         stream=_stream(config.stream, config.encryption),
-        spool=_spool(config.spool, instance),
+        spool=spool_of(config.spool, instance),
         locks=_locks(config.locks),
-        instance=MariaDBInstance(endpoint),
-        engine=_engine(engine, login, instance, standstill=config.locks.standstill_s),
+        instance=database_of(instance),
+        engine=engine_of(config, read_password(instance, "instance")),
         reporter=reporter,
         clock=SystemClock(),
-        lock=_lock(instance),
+        lock=lock_of(instance),
         lock_holder=InstanceLock(instance.runtime_dir, instance.id).holder,
         readers=ReadingLock(instance.runtime_dir, instance.id),
         verifying=_verifying(config.verify),
@@ -130,7 +121,7 @@ def _stream(stream: StreamConfig, encryption: EncryptionConfig) -> StreamSetting
     )
 
 
-def _spool(spool: SpoolConfig, instance: InstanceConfig) -> SpoolSettings:
+def spool_of(spool: SpoolConfig, instance: InstanceConfig) -> SpoolSettings:
     return SpoolSettings(
         directory=spool.dir / instance.id,
         limit=None if spool.max_mib is None else spool.max_mib * MIB,
@@ -148,8 +139,28 @@ def _locks(locks: LocksConfig) -> LockPolicy:
     )
 
 
-def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig, *, standstill: float) -> Engine:
+def database_of(instance: InstanceConfig) -> Instance:
+    """Raises ConfigError (`config_invalid`) for a password that can't be read. Connects to nothing yet."""
+    password = read_password(instance, "instance")
+    return MariaDBInstance(Endpoint(instance.socket, instance.host, instance.port, instance.user, password))
+
+
+def policy_of(instance: InstanceConfig) -> Policy:
+    return Policy(
+        instance_id=instance.id,
+        account_id=instance.account_id,
+        nontransactional=instance.nontransactional,
+        nontransactional_threshold=instance.nontransactional_threshold_mib * MIB,
+        allow_galera=instance.allow_galera,
+        allow_unproven_lineage=instance.allow_unproven_lineage,
+    )
+
+
+def engine_of(config: Config, password: str | None) -> Engine:
+    """`password` is what it logs in with."""
+    engine, instance = config.engine, config.instance
     dialect = _DIALECTS[engine.kind]
+    login = Login(instance.user, instance.socket, instance.host, instance.port, password)
     settings = EngineSettings(
         binary=engine.binary or dialect.binary,
         stream_binary=engine.stream_binary or dialect.stream_binary,
@@ -157,7 +168,7 @@ def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig, *, sta
         log_copy_interval_ms=engine.log_copy_interval_ms,
         prepare_memory=engine.prepare_memory_mib * MIB,
         priority=Priority(engine.nice, engine.ionice),
-        standstill=standstill,
+        standstill=config.locks.standstill_s,
         extra_args=engine.extra_args,
         include=engine.include,
         throttle=engine.throttle,
@@ -165,7 +176,7 @@ def _engine(engine: EngineConfig, login: Login, instance: InstanceConfig, *, sta
     return StreamingEngine(dialect, settings, login, instance.runtime_dir / f"{instance.id}.work")
 
 
-def _lock(instance: InstanceConfig) -> Callable[[str, str | None, Cancellation], AbstractContextManager[object]]:
+def lock_of(instance: InstanceConfig) -> Callable[[str, str | None, Cancellation], AbstractContextManager[object]]:
     lock = InstanceLock(instance.runtime_dir, instance.id)
     clock = SystemClock()
 

@@ -38,6 +38,17 @@ def open_lock_file(path: Path) -> int:
     return descriptor
 
 
+def is_made(path: Path) -> bool:
+    """Whether the file is there. Makes nothing. Raises InstanceError (`lock_unusable`) where it could not be made."""
+    if os.path.lexists(path):
+        return True
+    try:
+        directories.where(path.parent)
+    except OSError as error:
+        raise unusable(path, f"can't be made: {error.strerror}") from error
+    return False
+
+
 def is_at_path(descriptor: int, path: Path) -> bool:
     """Whether the file that was opened is still the one others will open."""
     try:

@@ -187,6 +187,17 @@ class JournalFile:
         return aside
 
 
+def is_made(path: Path) -> bool:
+    """Whether there is a journal, or a part of one. Makes nothing. Raises JournalError where it could not be made."""
+    if any(os.path.lexists(f"{path}{end}") for end in _PARTS):
+        return True
+    try:
+        directories.where(path.parent)
+    except OSError as error:
+        raise faults.of_system(path, error) from error
+    return False
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.lstat()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from backup_agent import directories
 from backup_agent.errors import ErrorCode, MissingError, StoreError, TransientStoreError
 from backup_agent.storage.interface import StoredObject
 from backup_agent.storage.keys import check_key, check_parent, check_prefix, is_part
@@ -25,6 +26,12 @@ from backup_agent.storage.local_files import holds, open_unfollowed, try_to_writ
 
 _PUT_TRIES = 100  # a put tries again when its directory is removed under it; this often in a row is no coincidence
 _NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
+def is_made(root: Path) -> bool:
+    """Whether a store's root is there. Makes nothing. Raises StoreError where `prepare` could not make it."""
+    with translated("prepare", root.as_uri()):
+        return directories.where(root) == root
 
 
 class LocalStore:

@@ -6,7 +6,6 @@ is removed by the next one. Nothing here is made to last: the files are worthles
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import threading
@@ -66,15 +65,21 @@ def bounds(settings: SpoolSettings, datadir: Path, nontransactional: int) -> Spo
     By default a quarter of the free space; on the file system of the data directory no more than the reserve and 2 GiB,
     and there the larger of a tenth and 5 GiB stays free. Raises InstanceError (`spool_unusable`).
     """
-    directory = settings.directory
     try:
-        directories.make(directory, _MODE)
-        shared = directory.stat().st_dev == datadir.stat().st_dev
-        disk = shutil.disk_usage(directory)
+        directories.make(settings.directory, _MODE)
     except OSError as error:
-        raise _unusable(directory, error) from error
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise _unusable(directory, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        raise _unusable(settings.directory, error) from error
+    return foreseen(settings, datadir, nontransactional)
+
+
+def foreseen(settings: SpoolSettings, datadir: Path, nontransactional: int) -> SpoolBounds:
+    """What `bounds` would find; makes nothing."""
+    there = place(settings)
+    try:
+        shared = there.stat().st_dev == datadir.stat().st_dev
+        disk = shutil.disk_usage(there)
+    except OSError as error:
+        raise _unusable(settings.directory, error) from error
     floor = settings.floor
     if floor is None:
         floor = max(disk.total // _FLOOR_SHARE, _FLOOR) if shared else 0
@@ -85,6 +90,16 @@ def bounds(settings: SpoolSettings, datadir: Path, nontransactional: int) -> Spo
             limit = min(limit, nontransactional + _BESIDE_RESERVE)
     limit = max(0, min(limit, disk.free - floor))
     return SpoolBounds(limit=limit, reserve=min(limit, nontransactional), floor=floor)
+
+
+def place(settings: SpoolSettings) -> Path:
+    """Its directory, or the nearest one above it that is there. Makes nothing. Raises InstanceError
+    (`spool_unusable`) where it could not be made or written.
+    """
+    try:
+        return directories.where(settings.directory)
+    except OSError as error:
+        raise _unusable(settings.directory, error) from error
 
 
 def _unusable(directory: Path, error: OSError) -> InstanceError:
