@@ -39,6 +39,7 @@ def errors() -> str:
     for kind in sorted(set(_leaves(BackupAgentError)), key=lambda kind: (kind.exit_status, kind.__name__)):
         lines.append(f"| {kind.exit_status} | {kind.__name__} | {_first_paragraph(kind)} |\n")
     lines += ["| 130, 143, 129 | InterruptedByOperator | ended by SIGINT, SIGTERM, SIGHUP |\n"]
+    lines += ["\nOne status stands for several codes; [in scripts](../scripts.md) says what to do about which.\n"]
     lines += ["\n## Codes\n\n", "| code | meaning |\n|---|---|\n"]
     lines += [f"| `{code.value}` | {code.meaning} |\n" for code in ErrorCode]
     return "".join(lines)

@@ -31,6 +31,7 @@ if [ "${1:-}" = tests ]; then
   command -v systemd-nspawn > /dev/null || missing+=(systemd-container)
   command -v dbus-daemon > /dev/null || missing+=(dbus)
   command -v age > /dev/null || missing+=(age)
+  command -v jq > /dev/null || missing+=(jq)
   command -v swift-proxy-server > /dev/null || missing+=(swift-proxy)
   for part in account container object; do
     command -v "swift-$part-server" > /dev/null || missing+=("swift-$part")

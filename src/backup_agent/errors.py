@@ -5,7 +5,8 @@ The tree is shallow, and its classes say what the caller does with an error::
     BackupAgentError
      +-- ConfigError          mend the configuration, start again
      +-- RejectedError        the request can't be met as asked; nothing was begun
-     |    +-- BusyError       the same request may succeed later
+     |    +-- BusyError       the same request may succeed later; a queue keeps it until then
+     |    +-- InUseError      the same request may succeed later; whoever asked is told no
      +-- InstanceError        the database host is not as it must be
      +-- EngineError          mariadb-backup (or xtrabackup) failed; the backup is FAILED
      |    +-- TakeAgainError  the same backup, taken again at once, may well succeed
@@ -218,6 +219,12 @@ class BusyError(RejectedError):
     """Somebody else holds the instance; the same request may succeed later."""
 
     exit_status = 5
+
+
+class InUseError(RejectedError):
+    """What the request is about is in use, and so it is refused; the same request may succeed later."""
+
+    exit_status = BusyError.exit_status
 
 
 class InstanceError(BackupAgentError):

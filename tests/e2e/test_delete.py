@@ -129,8 +129,8 @@ def test_a_chain_with_a_pin_in_it_stays_until_that_is_taken_away(
 @pytest.mark.parametrize(
     ("command", "at_work", "code", "kind"),
     [
-        ("restore", "grandchild", "backup_in_use", "rejected"),
-        ("verify", "base", "backup_in_use", "rejected"),
+        ("restore", "grandchild", "backup_in_use", "busy"),
+        ("verify", "base", "backup_in_use", "busy"),
         ("restore", "others_child", "instance_busy", "busy"),
         ("recovery", None, "instance_busy", "busy"),
     ],
@@ -154,7 +154,7 @@ def test_an_attempt_on_another_host_is_let_live(agent: ConfinedAgent, shelf: She
     elsewhere = Marker(host="elsewhere", namespace="x", process=ProcessId(pid=1, started="x/1"), beat=now)
     sign = directory / "attempt-00000003.json"
     sign.write_text(elsewhere.model_dump_json())
-    refused(agent.run("delete", shelf.twin), "backup_in_use", "rejected", "elsewhere")
+    refused(agent.run("delete", shelf.twin), "backup_in_use", "busy", "elsewhere")
     sign.write_text(elsewhere.model_copy(update={"beat": "2020-01-01T00:00:00.000Z"}).model_dump_json())
     assert agent.run("delete", shelf.twin).status == 0
 

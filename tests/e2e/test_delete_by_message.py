@@ -161,7 +161,7 @@ def test_a_deletion_by_hand_is_refused_while_the_daemon_takes_a_backup_of_the_ch
     with notes_are_written(shelf.server) as release, Running(agent, "run-once", "--parent", shelf.twin) as running:
         running.await_word("backup.progress", phase="blocking")
         outcome = agent.run("delete", shelf.base, "--cascade")
-        assert (outcome.status, outcome.error["code"]) == (4, "backup_in_use")
+        assert (outcome.status, outcome.error["code"]) == (5, "backup_in_use")
         release()
         assert running.end().status == 0
     assert shelf.first_chain <= stored(agent)

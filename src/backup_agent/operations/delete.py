@@ -17,7 +17,7 @@ from backup_agent.domain.deletion import Doomed, Plan
 from backup_agent.domain.event import EventType
 from backup_agent.domain.manifest import SealedManifest
 from backup_agent.domain.state import TERMINAL, State
-from backup_agent.errors import BackupAgentError, ErrorCode, IntegrityError, MissingError, RejectedError
+from backup_agent.errors import BackupAgentError, ErrorCode, IntegrityError, InUseError, MissingError, RejectedError
 from backup_agent.journal.interface import Job, Journal, Origin
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.catalogue import Catalogue
@@ -111,8 +111,8 @@ def check(wanted: Plan, catalogue: Catalogue, services: Services) -> None:
         return
 
 
-def in_use(backup_id: str, what: str) -> RejectedError:
-    return RejectedError(
+def in_use(backup_id: str, what: str) -> InUseError:
+    return InUseError(
         ErrorCode.BACKUP_IN_USE,
         f"backup {backup_id} can't be deleted: {what}",
         "Wait for the end of that, then delete it.",

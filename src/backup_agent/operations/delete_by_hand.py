@@ -82,7 +82,7 @@ def deleting(
 ) -> Iterator[Deletion]:
     """Holds the instance's lock; what a crash has interrupted is brought to its end first. `ids` are to be deleted.
 
-    Raises RejectedError (`backup_in_use`) or BusyError when somebody else has the lock.
+    Raises InUseError (`backup_in_use`) or BusyError when somebody else has the lock.
     """
     with ExitStack() as stack:
         try:

@@ -21,7 +21,7 @@ from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Timestamp
 from backup_agent.domain.objects import ObjectKind, kind_of
 from backup_agent.domain.process import ProcessId
-from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperator, MissingError, RejectedError
+from backup_agent.errors import BackupAgentError, ErrorCode, InterruptedByOperator, InUseError, MissingError
 from backup_agent.instance.process import lives, namespace, this_process
 from backup_agent.operations.clock import Clock, timestamp
 from backup_agent.storage.interface import Store
@@ -164,14 +164,14 @@ def remove_markers(store: Store, place: BackupPlace) -> None:
 
 
 def check_nobody_else(store: Store, place: BackupPlace) -> None:
-    """Raises RejectedError (`backup_in_use`) when an agent elsewhere seems to be at work there.
+    """Raises InUseError (`backup_in_use`) when an agent elsewhere seems to be at work there.
 
     On this host, the caller has the instance's lock.
     """
     now = datetime.now(UTC)
     for marker in markers(store, marker_keys(store, place)):
         if marker is not None and not marker.dead() and marker.age(now) < LIVES_FOR:
-            raise RejectedError(
+            raise InUseError(
                 ErrorCode.BACKUP_IN_USE,
                 f"backup {place.backup_id} is being taken on {marker.host}, as of {marker.beat}",
                 "Wait for its end. If that host is gone, try again an hour after that time.",

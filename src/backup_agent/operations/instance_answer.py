@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from backup_agent.domain.event import Ending, EventError, EventType, InstanceEvent
-from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, RejectedError
+from backup_agent.errors import BackupAgentError, BusyError, ErrorCode, InUseError, RejectedError
 from backup_agent.journal.tasks import AnswerRecord, NewTask, Task
 from backup_agent.operations.admission import Policy
 from backup_agent.operations.clock import Clock, timestamp
@@ -26,7 +26,7 @@ _STATUSES = {
 _UNPROCESSABLE = 422
 
 
-class InstanceBusy(RejectedError):  # noqa: N818 - as its parent's others
+class InstanceBusy(InUseError):  # noqa: N818 - as its parent's others
     """An operation on the instance is refused while something else is done with it."""
 
     def __init__(self, message: str, backup_id: str | None) -> None:
