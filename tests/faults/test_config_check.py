@@ -170,6 +170,16 @@ def test_a_directory_that_may_not_be_written_is_found(agent: ConfinedAgent) -> N
         assert outcome.status == 8
 
 
+def test_a_container_that_may_be_written_is_enough(agent: ConfinedAgent) -> None:
+    agent.prefix = without_powers()
+    (agent.store / "z_CLOUDDB_BACKUPS").mkdir(parents=True)
+    agent.store.chmod(0o500)
+    outcome = agent.run("config", "check", "--json")
+    agent.store.chmod(0o700)
+    assert (outcome.status, failures(outcome)) == (0, {})
+    assert "wrote, read and deleted a probe" in outcome.stdout
+
+
 def test_directories_that_can_not_be_made_are_found_before_they_are_wanted(agent: ConfinedAgent) -> None:
     agent.prefix = without_powers()
     agent.base.chmod(0o500)

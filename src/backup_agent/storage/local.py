@@ -30,8 +30,11 @@ _NO_OBJECT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 def is_made(root: Path) -> bool:
     """Whether a store's root is there. Makes nothing. Raises StoreError where `prepare` could not make it."""
+    if root.is_dir():  # perhaps not to be written, while the container in it is
+        return True
     with translated("prepare", root.as_uri()):
-        return directories.where(root) == root
+        directories.where(root)
+    return False
 
 
 class LocalStore:
