@@ -28,7 +28,8 @@ from backup_agent.operations.trust import Remembered, Trust
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.identity import Identity
 from backup_agent.stream.settings import StreamSettings
-from backup_agent.stream.spool import Spool, SpoolBounds
+from backup_agent.stream.spool import Spool
+from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload
 from tests.unit.manifests import manifest_of
 

@@ -38,7 +38,7 @@ from backup_agent.operations.scratch import ScratchSettings
 from backup_agent.operations.services import BackupServices, Retries, Services, Verifying
 from backup_agent.report.interface import Reporter
 from backup_agent.stream.settings import StreamSettings
-from backup_agent.stream.spool import SpoolSettings
+from backup_agent.stream.spool_bounds import SpoolSettings
 from backup_agent.version import __version__
 
 MIB = 1 << 20

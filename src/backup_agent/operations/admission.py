@@ -18,7 +18,7 @@ from backup_agent.errors import (
 )
 from backup_agent.instance.interface import Facts
 from backup_agent.operations.catalogue import Catalogue
-from backup_agent.stream.spool import SpoolBounds
+from backup_agent.stream.spool_bounds import SpoolBounds
 
 MIB = 1 << 20
 

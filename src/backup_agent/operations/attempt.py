@@ -21,7 +21,8 @@ from backup_agent.operations.services import BackupServices
 from backup_agent.operations.table_watch import TableWatch
 from backup_agent.operations.telling import Teller
 from backup_agent.stream.mbstream import StreamParser
-from backup_agent.stream.spool import Spool, SpoolBounds
+from backup_agent.stream.spool import Spool
+from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
 
 log = structlog.get_logger(__name__)

@@ -38,7 +38,7 @@ from backup_agent.operations.services import CLEANUP_SECONDS, BackupServices
 from backup_agent.operations.telling import Teller, tell_completed
 from backup_agent.storage.interface import Store
 from backup_agent.storage.remembering import remembering
-from backup_agent.stream import spool
+from backup_agent.stream import spool_bounds
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +155,7 @@ def _admit(request: BackupRequest, catalogue: Catalogue, services: BackupService
     admission.check_grants(services.missing_grants(replica=facts.replica))
     engine = services.engine.version()
     admission.check_engine(engine, facts.version)
-    room = spool.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)
+    room = spool_bounds.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)
     warnings = [
         admission.check_instance(facts, services.policy),
         admission.check_spool(facts, room, services.policy),

@@ -21,8 +21,8 @@ from backup_agent.instance.interface import Facts, Instance
 from backup_agent.operations import admission
 from backup_agent.operations.admission import Policy
 from backup_agent.storage.interface import Store
-from backup_agent.stream import spool
-from backup_agent.stream.spool import SpoolSettings
+from backup_agent.stream import spool_bounds
+from backup_agent.stream.spool_bounds import SpoolSettings
 
 _STORE_SECONDS = 5.0
 """How long the check goes on trying a store that fails: long enough for a hiccup, short enough to wait for."""
@@ -166,13 +166,13 @@ def _probe_policy(checked: Checked, database: _Database | None) -> str | _Part:
 
 def _probe_spool(checked: Checked, database: _Database | None) -> str | _Part:
     directory = checked.spool.directory
-    there = spool.place(checked.spool)
+    there = spool_bounds.place(checked.spool)
     kept = directory.parent  # each backup makes and removes its own directory in it
     seen = f"{directory}" if there in (directory, kept) else f"{kept}: {_LATER}"
     if database is None:
         return _Part(f"{seen}; whether there is room is {_NOT_CHECKED}")
     facts = database.facts
-    room = spool.foreseen(checked.spool, facts.datadir, facts.nontransactional_bytes)
+    room = spool_bounds.foreseen(checked.spool, facts.datadir, facts.nontransactional_bytes)
     warning = admission.check_spool(facts, room, checked.policy)
     size, reserve = room.limit / admission.MIB, room.reserve / admission.MIB
     return warning or f"{seen}: up to {size:.0f} MiB, {reserve:.0f} of them kept for locked tables"

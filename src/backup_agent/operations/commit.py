@@ -15,7 +15,7 @@ from backup_agent.operations.clock import timestamp
 from backup_agent.operations.services import BackupServices
 from backup_agent.operations.trust import Signer
 from backup_agent.storage.interface import Store
-from backup_agent.stream.spool import SpoolBounds
+from backup_agent.stream.spool_bounds import SpoolBounds
 
 
 @dataclass(frozen=True, slots=True)

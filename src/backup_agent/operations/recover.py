@@ -22,7 +22,7 @@ from backup_agent.operations.garbage_marker import remove_markers
 from backup_agent.operations.job import cancelled, catalogue_of, go_on_telling, is_orphan
 from backup_agent.operations.services import BackupServices, Retries
 from backup_agent.operations.telling import tell_completed
-from backup_agent.stream import spool
+from backup_agent.stream import spool_bounds
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def recover(services: BackupServices, cancellation: Cancellation) -> None:
             if job.engine is not None:
                 _end_engine(job.engine)
         services.engine.tidy()
-        spool.tidy(services.spool)
+        spool_bounds.tidy(services.spool)
         for job in orphans:
             _settle(job, services, cancellation)
     for task in services.journal.tasks():

@@ -22,7 +22,7 @@ from backup_agent.operations.trust import Signer, Trust
 from backup_agent.report.interface import Reporter
 from backup_agent.storage.interface import Store
 from backup_agent.stream.settings import StreamSettings
-from backup_agent.stream.spool import SpoolSettings
+from backup_agent.stream.spool_bounds import SpoolSettings
 
 
 class Holder(Protocol):

@@ -23,7 +23,8 @@ from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
 from backup_agent.stream.identity import Identity
 from backup_agent.stream.settings import StreamSettings
-from backup_agent.stream.spool import Spool, SpoolBounds
+from backup_agent.stream.spool import Spool
+from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
 from tests.unit.manifests import manifest_of
 

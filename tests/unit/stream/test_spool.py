@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from backup_agent.errors import ErrorCode, InstanceError
-from backup_agent.stream.spool import Spool, SpoolBounds, SpoolSettings, bounds
+from backup_agent.stream.spool import Spool
+from backup_agent.stream.spool_bounds import SpoolBounds, SpoolSettings, bounds
 
 KIB, GIB = 1 << 10, 1 << 30
 ROOMY = SpoolBounds(limit=100 * KIB, reserve=40 * KIB, floor=0)

@@ -22,7 +22,8 @@ from backup_agent.errors import EngineError, ErrorCode
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
 from backup_agent.stream.settings import StreamSettings
-from backup_agent.stream.spool import Spool, SpoolBounds, SpoolFile
+from backup_agent.stream.spool import Spool, SpoolFile
+from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
 from tests.unit.manifests import manifest_of
 
