@@ -14,8 +14,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -29,7 +30,7 @@ Options = Mapping[str, str | int] | Sequence[str]
 
 AGENT_USER = "backup_agent"
 AGENT_PASSWORD = "throw-away agent's \\ password"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 STOP_SECONDS = 60.0
 ACCESS_DENIED = 1045
 SOCKET_PATH_LIMIT = 107
@@ -146,7 +147,7 @@ class PrivateMariaDB:
             database=database,
             charset="utf8mb4",
             autocommit=True,
-            connect_timeout=10,
+            connect_timeout=60,
             read_timeout=120,
         )
 
@@ -263,10 +264,32 @@ def _lines(options: Options) -> list[str]:
 def free_port() -> int:
     """One that nobody listens on at this moment, on loopback, and that the kernel gives to no connection by itself.
 
-    At random, so that test runs beside each other do not take the same one between the look and the use.
+    Nobody else is given it as long as this process lives: some are used late, some again and again, and where some
+    nobody must listen.
     """
     while True:
-        port = 10_000 + secrets.randbelow(22_000)
+        with _ports_lock:
+            port = next(_ports)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def _ports_of_this_process() -> Iterator[int]:
+    """Each once. Whose a block of them is, says a socket's name, which one process has until it ends."""
+    while True:
+        block = secrets.randbelow(_PORT_BLOCKS)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0ports of backup-agent's tests, block {block}")
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()  # open as long as the process is
+        first = 10_000 + block * _PORTS_A_BLOCK
+        yield from range(first, first + _PORTS_A_BLOCK)
+
+
+_PORTS_A_BLOCK, _PORT_BLOCKS = 50, 440
+_ports = _ports_of_this_process()
+_ports_lock = threading.Lock()
