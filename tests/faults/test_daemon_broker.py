@@ -96,9 +96,13 @@ def test_the_broker_dies_and_comes_back_during_a_backup(
         fragile_broker.start()
         assert platform.await_end(id_of(message))["type"] == "backup.completed"
         platform.await_queue()
-        assert agent.run("status", "--json").json["status"]["outbox"]["depth"] == 0
+        until(lambda: outbox_depth(agent) == 0, "the broker's word that it has all events")
         assert daemon.stop().status == 0
     one_backup(agent, platform, id_of(message))
+
+
+def outbox_depth(agent: ConfinedAgent) -> int:
+    return int(agent.run("status", "--json").json["status"]["outbox"]["depth"])
 
 
 def test_a_command_sent_while_the_agent_is_away_is_carried_out_when_it_is_back(

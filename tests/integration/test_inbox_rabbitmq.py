@@ -125,7 +125,7 @@ def test_a_message_whose_headers_can_not_be_read_is_a_dead_letter_in_the_end(
         send(channel, instance, b"good")
         until(lambda: commands.taken, "the next command is taken over")
 
-    assert rabbitmq.depth(channel, DEAD_LETTER) == 1
+    until(lambda: rabbitmq.depth(channel, DEAD_LETTER) == 1, "the dead letter")
     assert commands.taken == [b"good"]
 
 

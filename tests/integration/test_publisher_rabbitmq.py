@@ -178,8 +178,9 @@ def test_a_killed_broker_loses_no_event(rabbitmq: PrivateRabbitMQ, outbox: Memor
 
     with rabbitmq.connect() as connection:
         channel = connection.channel()
-        count = rabbitmq.depth(channel, EVENTS_QUEUE)
-        bodies = [next_message(channel, EVENTS_QUEUE)[1] for _ in range(count)]
+        bodies: list[bytes] = []
+        while (body := channel.basic_get(EVENTS_QUEUE, auto_ack=True)[2]) is not None:
+            bodies.append(body)
     bodies = [body for body in bodies if body != b"alive"]
     assert list(dict.fromkeys(bodies)) == [b"%d" % number for number in range(51)]
 
@@ -274,10 +275,11 @@ def test_heartbeats_come_regularly_and_never_from_the_outbox(
 
 
 def test_an_idle_connection_is_kept(rabbitmq: PrivateRabbitMQ, outbox: MemoryOutbox, proxy: TcpProxy) -> None:
-    made = publisher(rabbitmq, outbox, urls=(f"amqp://127.0.0.1:{proxy.port}",), heartbeat=1)
+    heartbeat = 2  # the broker gives up who is silent for two of them, which a busy host may make of one
+    made = publisher(rabbitmq, outbox, urls=(f"amqp://127.0.0.1:{proxy.port}",), heartbeat=heartbeat)
     with at_work(made):
         began = time.monotonic()
-        until(lambda: made.alive_at > began + 5, "five seconds of life, and of AMQP's heartbeats")
+        until(lambda: made.alive_at > began + 3.5 * heartbeat, "some seconds of life, and of AMQP's heartbeats")
         assert made.connected
 
     assert proxy.accepted == 1
