@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -45,8 +46,10 @@ class Terminal:
 
     @property
     def raw(self) -> str:
-        """All that was written, with what moves the cursor and colours."""
-        return self._seen.decode()
+        """All that was written, with what moves the cursor and colours. While the command runs, the last character may
+        have come in part: it is left away.
+        """
+        return codecs.getincrementaldecoder("utf-8")().decode(self._seen)
 
     @property
     def text(self) -> str:
