@@ -139,8 +139,9 @@ class Agent:
         return self.store / "z_CLOUDDB_BACKUPS" / self.instance_id / backup_id
 
     def stored_files(self) -> list[str]:
-        """Every file of a file store, relative to it."""
-        return sorted(str(path.relative_to(self.store)) for path in self.store.rglob("*") if path.is_file())
+        """Every file of a file store, relative to it. A directory that is removed meanwhile has none."""
+        files = (Path(directory, name) for directory, _, names in os.walk(self.store) for name in names)
+        return sorted(str(path.relative_to(self.store)) for path in files)
 
 
 def _toml(sections: Mapping[str, Mapping[str, object]]) -> str:

@@ -69,8 +69,14 @@ def waits_for_a_reader(agent: int) -> bool:
     children = [
         int(pid) for task in Path(f"/proc/{agent}/task").iterdir() for pid in (task / "children").read_text().split()
     ]
-    waiting = [thread / "wchan" for pid in children for thread in Path(f"/proc/{pid}/task").iterdir()]
-    return any(wchan.read_text() in SENDING for wchan in waiting)
+    return any(where_it_waits(thread) in SENDING for pid in children for thread in Path("/proc").glob(f"{pid}/task/*"))
+
+
+def where_it_waits(thread: Path) -> str:
+    try:
+        return (thread / "wchan").read_text()
+    except OSError:  # it has ended since it was listed
+        return ""
 
 
 def taken_once_more(outcome: Outcome) -> str:
