@@ -38,7 +38,7 @@ def told(port: int, name: str, **labels: str) -> float:
 
 
 def scraped(port: int) -> list[tuple[str, dict[str, str], float]]:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     return [
         (one.name, one.labels, one.value) for family in text_string_to_metric_families(text) for one in family.samples
@@ -56,8 +56,12 @@ def test_the_state_of_backups_agents_and_requests_is_told(port: int, api: Api, u
     assert told(port, "backup_api_instances") == told(port, "backup_api_instances_heard") == 1
     assert told(port, "backup_api_broker_connected") == 1
     assert ("backup_api_operations_unanswered", {}, 0) in scraped(port)
-    assert told(port, "backup_api_requests_total", method="POST", status="202") == 1
-    assert told(port, "backup_api_requests_total", method="POST", status="422") == 1
+    until(
+        lambda: told(port, "backup_api_requests_total", method="POST", status="202") == 1, "what was answered counted"
+    )
+    until(
+        lambda: told(port, "backup_api_requests_total", method="POST", status="422") == 1, "what was answered counted"
+    )
     until(lambda: told(port, "backup_api_outbox_commands") == 0, "the command to be sent")
     assert api.healthy()
 
