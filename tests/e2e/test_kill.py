@@ -72,6 +72,7 @@ def engines(agent: ConfinedAgent) -> list[str]:
     return [line for line in processes(agent) if ENGINE in line]
 
 
+@pytest.mark.alone
 def test_a_kill_while_the_engine_holds_its_locks_frees_writers_within_two_seconds(
     agent: ConfinedAgent, shop: PrivateMariaDB
 ) -> None:
@@ -133,7 +134,7 @@ def test_kills_at_random_moments_leave_nothing_in_the_way_of_the_next_backup(
             time.sleep(chance.uniform(0.2, took))
             running.kill()
             ended = running.end()
-        until(lambda: not processes(agent), "the end of the engine", PROMISE)
+        until(lambda: not processes(agent), "the end of the engine")
         assert lock_is_free(agent)
         listed = {one["id"] for one in agent.run("list", "--json").json["backups"]}
         assert listed == kept | committed_by(ended, listed)

@@ -171,7 +171,7 @@ def test_a_stop_cancels_the_running_backup_and_ends_with_status_0(host: Host, ra
 def test_a_stop_waits_for_a_backup_that_is_to_be_finished_whatever_the_units_time_out(
     host: Host, rabbitmq: PrivateRabbitMQ
 ) -> None:
-    change(host, AGENT, "[Service]\nTimeoutStopSec=2")
+    change(host, AGENT, "[Service]\nTimeoutStopSec=4")  # the agent asks for more within a second, or a busy host's few
     configure(host, {**broker_section(rabbitmq), "service": {"on_stop": "finish"}})
     start(host)
     before = len(backups(host))
@@ -179,8 +179,8 @@ def test_a_stop_waits_for_a_backup_that_is_to_be_finished_whatever_the_units_tim
         ask(rabbitmq)
         until(lambda: said(host, AGENT, "backup.started"), "the backup")
         host.systemctl("stop", "--no-block", AGENT)
-        past_its_time = time.monotonic() + 4
-        until(lambda: time.monotonic() > past_its_time, "twice the unit's time-out")
+        past_its_time = time.monotonic() + 6
+        until(lambda: time.monotonic() > past_its_time, "more than the unit's time-out")
         assert host.show(AGENT, "ActiveState") == "deactivating"
     until(lambda: host.show(AGENT, "ActiveState") == "inactive", "the end of the agent")
     assert (host.show(AGENT, "Result"), host.show(AGENT, "ExecMainStatus")) == ("success", "0")
@@ -210,10 +210,10 @@ def test_a_killed_agent_comes_back_and_reports_its_backup(host: Host, rabbitmq: 
 
 
 def test_an_agent_that_stands_still_is_killed_by_the_watchdog_and_comes_back(host: Host) -> None:
-    change(host, AGENT, "[Service]\nWatchdogSec=3\nRestartSec=100ms\nTimeoutStopSec=2")
+    change(host, AGENT, "[Service]\nWatchdogSec=5\nRestartSec=100ms\nTimeoutStopSec=2")
     start(host)
     host.systemctl("kill", "--kill-whom=main", "--signal=STOP", AGENT)
-    until(lambda: host.show(AGENT, "NRestarts") == "1", "the restart")
+    until(lambda: host.show(AGENT, "NRestarts") != "0", "the restart")
     until(lambda: said(host, AGENT, "the agent is ready"), "the agent's return")
     assert "Watchdog timeout" in host.journal(AGENT)
 
@@ -221,7 +221,7 @@ def test_an_agent_that_stands_still_is_killed_by_the_watchdog_and_comes_back(hos
 def test_a_worker_that_hangs_at_the_database_is_killed_by_the_watchdog_too(
     host: Host, rabbitmq: PrivateRabbitMQ
 ) -> None:
-    change(host, AGENT, "[Service]\nWatchdogSec=3\nRestartSec=100ms")
+    change(host, AGENT, "[Service]\nWatchdogSec=5\nRestartSec=100ms")
     start(host)
     host.systemctl("kill", "--signal=STOP", DATABASE)
     try:

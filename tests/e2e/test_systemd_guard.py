@@ -20,8 +20,6 @@ STANDING = f"/run/backup-agent-guard/{INSTANCE}"
 REQUEST = f"/run/backup-agent/{INSTANCE}.guard"
 LOCK = f"/run/backup-agent/{INSTANCE}.lock"
 DROP_IN = "/run/systemd/system/mariadb.service.d"
-GONE_WITHIN = 5.0
-"""Seconds; on an idle machine it takes half a second."""
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +58,9 @@ def refusal(host: Host, verb: str) -> str:
 
 
 def await_the_guards_end(host: Host) -> None:
-    until(lambda: not host.exists(DROP_IN), "the end of the drop-in", GONE_WITHIN)
-    until(lambda: host.show(DATABASE, "RefuseManualStop") == "no", "the reload", GONE_WITHIN)
-    until(lambda: not host.exists(REQUEST), "the end of the request", GONE_WITHIN)
+    until(lambda: not host.exists(DROP_IN), "the end of the drop-in")
+    until(lambda: host.show(DATABASE, "RefuseManualStop") == "no", "the reload")
+    until(lambda: not host.exists(REQUEST), "the end of the request")
     assert not host.exists(STANDING)
 
 

@@ -48,7 +48,7 @@ def test_a_killed_holder_holds_nothing(agent: ConfinedAgent, shop: PrivateMariaD
         until(agent.stored_files, "a chunk in the store")
         first.kill()
         first.end()
-        until(lambda: lock_is_free(agent) and not processes(agent), "the lock, and the end of the engine", 5)
+        until(lambda: lock_is_free(agent) and not processes(agent), "the lock, and the end of the engine")
     assert agent.stored_files() != []
     backup = agent.backup()
     listed = agent.run("list", "--json").json["backups"]

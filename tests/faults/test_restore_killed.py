@@ -111,7 +111,7 @@ def test_a_killed_restore_can_not_be_served_and_can_be_done_again(
         assert not running.ended
         running.kill()
         assert running.end().status == 137
-    until(lambda: not processes(agent), "the end of all that the agent started", 5)
+    until(lambda: not processes(agent), "the end of all that the agent started")
     assert lock_is_free(agent)
     no_server_starts(tmp_path, target)
     only_force_begins_anew(tmp_path, target, taken)

@@ -69,7 +69,7 @@ def test_a_killed_verification_leaves_no_server_and_the_next_one_clears_up(made:
         assert lock_is_free(agent), "backups can be taken meanwhile"
         running.kill()
         running.end()
-    until(lambda: not processes(agent), "the end of all that it started", 5)
+    until(lambda: not processes(agent), "the end of all that it started")
     assert scratch_of(made) != []
     assert results(agent, made.good) == []
     again = made.copy(tmp_path / "again")

@@ -74,5 +74,5 @@ def nothing_left_behind(agent: ConfinedAgent, server: PrivateMariaDB | None = No
     assert [path.name for path in agent.runtime_dir.glob("*") if path.suffix != ".lock"] == []
     assert list(agent.temporary.iterdir()) == []
     if server is not None:
-        until(lambda: not connections(server), "the end of the agent's connections", 5)
+        until(lambda: not connections(server), "the end of the agent's connections")
         assert writers_are_free(server)
