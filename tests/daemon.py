@@ -25,8 +25,8 @@ from tests.servers.mariadb import PrivateMariaDB
 from tests.servers.rabbitmq import PASSWORD, USER, PrivateRabbitMQ
 
 EVENTS_QUEUE = "backup.events.api"
-FAST = {"reconnect_max_s": 0.5, "heartbeat_s": 5, "connect_timeout_s": 5}
-"""So that a broker that comes back is found soon."""
+FAST = {"reconnect_max_s": 0.5, "heartbeat_s": 20, "connect_timeout_s": 20}
+"""So that a broker that comes back is found soon, and one that is slow is not left."""
 
 
 def daemon_agent(

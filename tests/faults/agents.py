@@ -18,8 +18,10 @@ from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER, PrivateMariaDB
 Sections = Mapping[str, Mapping[str, object]]
 SMALL_CHUNKS: Sections = {"stream": {"chunk_mib": 1, "memory_mib": 16}}
 
-STALLS_ARE_WANTED = {"on_blocker": "wait"}
-"""Many tests hold a backup where they want it by a statement that it would otherwise not even start beside."""
+STALLS_ARE_WANTED = {"on_blocker": "wait", "standstill_s": 60}
+"""Many tests hold a backup where they want it by a statement that it would otherwise not even start beside. And what
+stands still on a busy host goes on.
+"""
 
 
 class ConfinedAgent(Agent):

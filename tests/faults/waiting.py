@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-PATIENCE = 60.0
-"""Seconds after which a condition will not come any more."""
+PATIENCE = 120.0
+"""Seconds after which a condition will not come any more, also on a host where all takes ten times as long."""
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:

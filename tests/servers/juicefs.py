@@ -53,8 +53,8 @@ class PrivateJuiceFS:
             region="us-east-1",
             access_key_id="access-key",
             secret_access_key="secret-key",
-            connect_timeout_s=20,
-            read_timeout_s=20,
+            connect_timeout_s=60,
+            read_timeout_s=60,
         )
 
     def _listens(self) -> bool:

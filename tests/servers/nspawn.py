@@ -23,7 +23,7 @@ from typing import Self
 import backup_agent
 from tests.faults.waiting import until
 
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 240.0
 COMMAND_SECONDS = 180.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _AGENT = """#!/bin/sh

@@ -15,7 +15,7 @@ __all__ = ["SERVERS", "free_port", "program", "running"]
 
 SERVERS = Path(__file__).parents[2] / ".venv-servers" / "bin"
 """What setup/servers.sh has installed."""
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 _LOG_SHOWN = 4000
 
 

@@ -49,7 +49,7 @@ class S3Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def options(self, *, endpoint_url: str | None = None, timeout_s: float = 20) -> S3Options:
+    def options(self, *, endpoint_url: str | None = None, timeout_s: float = 60) -> S3Options:
         """For a store on this server, or on one that stands in front of it."""
         return S3Options(
             endpoint_url=endpoint_url or self.url,

@@ -63,7 +63,7 @@ class PrivateSwift:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def options(self, *, url: str | None = None, timeout_s: float = 20, **changes: Any) -> SwiftOptions:
+    def options(self, *, url: str | None = None, timeout_s: float = 60, **changes: Any) -> SwiftOptions:
         """For a store on this server, or on one that stands in front of it, as the service user."""
         options = SwiftOptions(
             auth="v1",
@@ -81,8 +81,8 @@ class PrivateSwift:
             region="us-east-1",
             access_key_id="test:tester",
             secret_access_key="testing",
-            connect_timeout_s=20,
-            read_timeout_s=20,
+            connect_timeout_s=60,
+            read_timeout_s=60,
         )
 
     def ask(self, method: str, path: str, **headers: str) -> int:
