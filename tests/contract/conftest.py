@@ -19,7 +19,7 @@ from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.swift import SwiftStore
 from backup_agent.storage.swift_client import SwiftOptions
 from backup_agent.storage.throttle import Bandwidth, ThrottledStore
-from tests.contract.line import TIMEOUT_S, Line
+from tests.contract.line import PATIENT_S, TIMEOUT_S, ImpatientOfSilence, Line
 from tests.contract.swift_line import SwiftLine
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.juicefs import PrivateJuiceFS
@@ -237,10 +237,14 @@ def shared_line(s3: S3Server) -> Iterator[Line]:
         proxy = stack.enter_context(FaultProxy(s3.port))
         direct = S3Store(bucket, "", create=True, options=s3.options())
         stack.callback(direct.close)
-        faulty = S3Store(bucket, "", create=False, options=s3.options(endpoint_url=proxy.url, timeout_s=TIMEOUT_S))
-        stack.callback(faulty.close)
+        impatient, patient = (
+            S3Store(bucket, "", create=False, options=s3.options(endpoint_url=proxy.url, timeout_s=timeout_s))
+            for timeout_s in (TIMEOUT_S, PATIENT_S)
+        )
+        stack.callback(impatient.close)
+        stack.callback(patient.close)
         direct.prepare("box")
-        yield Line(bucket, proxy, direct, faulty)
+        yield Line(bucket, proxy, direct, ImpatientOfSilence(proxy, impatient, patient), impatient)
 
 
 @pytest.fixture
@@ -262,13 +266,14 @@ def shared_swift_line(swift: PrivateSwift) -> Iterator[SwiftLine]:
 
 @pytest.fixture
 def swift_line(shared_swift_line: SwiftLine) -> SwiftLine:
-    """An empty container, a token at hand, and no faults yet."""
+    """An empty container, tokens at hand, and no faults yet."""
     line = shared_swift_line
     line.proxy.forget()
     line.retries.clear()
     line.direct.prepare(CONTAINER)
     for entry in line.direct.list(""):
         line.direct.delete(entry.key)
-    line.faulty.prepare(CONTAINER)
+    for store in (line.impatient, line.patient):
+        store.prepare(CONTAINER)
     line.proxy.forget()
     return line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.errors import (
     StoreError,
 )
+from backup_agent.storage.interface import Store, StoredObject
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.s3 import S3Store
 from tests.servers.faultproxy import (
@@ -26,8 +27,46 @@ MIB = 1 << 20
 SMALL = b"x" * 1000
 LARGE = bytes(range(256)) * (16 * MIB // 256)
 TIMEOUT_S = 1.5
-"""A store that is only slow, on a host that is busy, must not be taken for a silent one."""
+"""Of who waits for a store that is silent by the script. One that is only slow, because the host is busy, must not be
+taken for it: all else has PATIENT_S.
+"""
+PATIENT_S = 60.0
 E503 = answered(503, "ServiceUnavailable")
+
+
+class ImpatientOfSilence:
+    """A Store that is impatient as long as the proxy's script lets it wait in vain, and patient otherwise."""
+
+    def __init__(self, proxy: FaultProxy, impatient: Store, patient: Store) -> None:
+        self._proxy = proxy
+        self._impatient = impatient
+        self._patient = patient
+
+    @property
+    def _store(self) -> Store:
+        return self._impatient if self._proxy.falls_silent else self._patient
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    def prepare(self, container: str) -> None:
+        self._store.prepare(container)
+
+    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
+        self._store.put(key, body, sha256=sha256, once=once)
+
+    def get(self, key: str, *, limit: int) -> bytes:
+        return self._store.get(key, limit=limit)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self._store.list(prefix)
+
+    def children(self, prefix: str) -> Iterator[str]:
+        return self._store.children(prefix)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
 
 
 @dataclass
@@ -37,10 +76,12 @@ class Line:
     bucket: str
     proxy: FaultProxy
     direct: S3Store
-    faulty: S3Store
+    faulty: Store
+    impatient: Store
+    """The same, for silence that is not in the script, and for a store that is slow."""
     retries: list[Retry] = field(default_factory=list)
 
-    def retrying(self, give_up_after: float = 20, cancellation: Cancellation | None = None) -> RetryingStore:
+    def retrying(self, give_up_after: float = 2 * PATIENT_S, cancellation: Cancellation | None = None) -> RetryingStore:
         return RetryingStore(
             self.faulty,
             give_up_after=give_up_after,

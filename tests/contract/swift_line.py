@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.storage.interface import Store
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.swift import SwiftStore
 from backup_agent.storage.swift_client import SwiftOptions
-from tests.contract.line import TIMEOUT_S
+from tests.contract.line import PATIENT_S, TIMEOUT_S, ImpatientOfSilence
 from tests.servers.faultproxy import Exchange, FaultProxy, Step, passed
 from tests.servers.swift import PrivateSwift
 
@@ -25,7 +26,8 @@ class SwiftLine:
         self.proxy = proxy
         self.account = account
         self.direct = self.store(server.options())
-        self.faulty = self.store(self.options())
+        self.impatient, self.patient = self.store(self.options()), self.store(self.options(timeout_s=PATIENT_S))
+        self.faulty = ImpatientOfSilence(proxy, self.impatient, self.patient)
         self.retries: list[Retry] = []
 
     def options(self, **changes: Any) -> SwiftOptions:
@@ -37,9 +39,12 @@ class SwiftLine:
         self._stack.callback(store.close)
         return store
 
-    def retrying(self, store: SwiftStore | None = None) -> RetryingStore:
+    def retrying(self, store: Store | None = None) -> RetryingStore:
         return RetryingStore(
-            store or self.faulty, give_up_after=20, cancellation=Cancellation(), on_retry=self.retries.append
+            store or self.faulty,
+            give_up_after=2 * PATIENT_S,
+            cancellation=Cancellation(),
+            on_retry=self.retries.append,
         )
 
     def ask(self, method: str, path: str, **headers: str) -> int:

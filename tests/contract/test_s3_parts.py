@@ -16,7 +16,7 @@ from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
 from backup_agent.storage.s3_client import CHECKSUM_HEADER, connect
 from backup_agent.storage.s3_objects import S3Objects
-from tests.contract.line import E503, KEY, MIB, SMALL, Line, failure
+from tests.contract.line import E503, KEY, MIB, PATIENT_S, SMALL, Line, failure
 from tests.servers.faultproxy import Step, altered, answer_lost, answered, passed, upload_cut
 from tests.servers.s3 import S3Server
 
@@ -112,7 +112,9 @@ def test_an_upload_in_parts_that_fails_leaves_nothing(
 
 def test_an_upload_in_parts_is_tried_again_as_a_whole(line: Line, parting: S3Store, client: S3Client) -> None:
     line.proxy.play(passed(), E503, passed(), passed(), passed(), passed(), passed(), answer_lost())
-    retrying = RetryingStore(parting, give_up_after=20, cancellation=Cancellation(), on_retry=line.retries.append)
+    retrying = RetryingStore(
+        parting, give_up_after=2 * PATIENT_S, cancellation=Cancellation(), on_retry=line.retries.append
+    )
 
     retrying.put(KEY, BODY, once=True)
 

@@ -18,7 +18,7 @@ from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
 from backup_agent.storage.s3_client import CHECKSUM_HEADER
 from tests.contract.conftest import CROWD
-from tests.contract.line import E503, KEY, LARGE, MIB, SMALL, TIMEOUT_S, Line, failure, is_let_go_by
+from tests.contract.line import E503, KEY, LARGE, MIB, PATIENT_S, SMALL, TIMEOUT_S, Line, failure, is_let_go_by
 from tests.servers.faultproxy import (
     altered,
     answer_lost,
@@ -105,7 +105,9 @@ def test_a_listing_goes_on_where_it_failed(line: Line, s3: S3Server) -> None:
     options = s3.options(endpoint_url=line.proxy.url)
     crowded = S3Store("crowded", "", create=False, options=options)
     line.proxy.play(passed(), passed(), E503)
-    retrying = RetryingStore(crowded, give_up_after=20, cancellation=Cancellation(), on_retry=line.retries.append)
+    retrying = RetryingStore(
+        crowded, give_up_after=2 * PATIENT_S, cancellation=Cancellation(), on_retry=line.retries.append
+    )
 
     keys = [entry.key for entry in retrying.list("crowd/chunk-0000")]
 
@@ -152,11 +154,11 @@ def test_a_store_that_refuses_for_ever_is_given_up_within_the_bound(line: Line) 
 def test_a_silent_store_is_left_after_the_read_time_out(line: Line) -> None:
     line.proxy.otherwise = unanswered()
     for request in (
-        lambda: line.faulty.put(KEY, LARGE),
-        lambda: line.faulty.get(KEY, limit=1),
-        lambda: list(line.faulty.list("")),
-        lambda: line.faulty.delete(KEY),
-        lambda: line.faulty.prepare("box"),
+        lambda: line.impatient.put(KEY, LARGE),
+        lambda: line.impatient.get(KEY, limit=1),
+        lambda: list(line.impatient.list("")),
+        lambda: line.impatient.delete(KEY),
+        lambda: line.impatient.prepare("box"),
     ):
         began = time.monotonic()
         error = failure(request)
@@ -186,7 +188,7 @@ def test_a_store_that_sends_slowly_but_steadily_is_read_to_the_end(line: Line) -
     line.proxy.play(passed(download_rate=MIB / (3 * TIMEOUT_S)))
     began = time.monotonic()
 
-    assert line.faulty.get(KEY, limit=len(LARGE)) == LARGE[:MIB]
+    assert line.impatient.get(KEY, limit=len(LARGE)) == LARGE[:MIB]
     assert time.monotonic() - began > 2 * TIMEOUT_S
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
 from tests.contract.conftest import CROWD
-from tests.contract.line import KEY, LARGE, MIB, SMALL, failure, is_let_go_by
+from tests.contract.line import KEY, LARGE, MIB, PATIENT_S, SMALL, TIMEOUT_S, failure, is_let_go_by
 from tests.contract.swift_line import SwiftLine, refused
 from tests.servers.faultproxy import altered, answer_lost, download_cut, passed, unanswered, upload_cut
 from tests.servers.swift import CROWD_ACCOUNT
@@ -100,7 +101,7 @@ def test_a_listing_cut_short_is_never_an_empty_or_shorter_one(swift_line: SwiftL
 
 
 def test_a_listing_goes_on_where_it_failed(swift_line: SwiftLine) -> None:
-    crowded = swift_line.store(swift_line.options(timeout_s=20), CROWD_ACCOUNT, create=False)
+    crowded = swift_line.store(swift_line.options(timeout_s=PATIENT_S), CROWD_ACCOUNT, create=False)
     list(crowded.children(""))
     swift_line.proxy.play(passed(), passed(), refused(503))
 
@@ -128,9 +129,9 @@ def test_connections_are_used_again(swift_line: SwiftLine) -> None:
 def test_a_silent_store_is_left_after_the_read_time_out(swift_line: SwiftLine) -> None:
     swift_line.proxy.otherwise = unanswered()
     for request in (
-        lambda: swift_line.faulty.put(KEY, LARGE),
-        lambda: swift_line.faulty.get(KEY, limit=1),
-        lambda: list(swift_line.faulty.list("")),
+        lambda: swift_line.impatient.put(KEY, LARGE),
+        lambda: swift_line.impatient.get(KEY, limit=1),
+        lambda: list(swift_line.impatient.list("")),
     ):
         error = failure(request)
         assert isinstance(error, TransientStoreError)
@@ -138,12 +139,18 @@ def test_a_silent_store_is_left_after_the_read_time_out(swift_line: SwiftLine) -
 
 
 def test_a_store_that_reads_and_sends_slowly_but_steadily_is_given_the_time(swift_line: SwiftLine) -> None:
-    rate = len(LARGE) / (1.3 * swift_line.options().connect_timeout_s)
-    swift_line.proxy.play(passed(upload_rate=rate), passed(download_rate=rate))
+    sender = swift_line.store(replace(swift_line.options(), read_timeout_s=PATIENT_S))
+    sender.prepare("box")
+    swift_line.proxy.play(passed(upload_rate=len(LARGE) / (1.3 * TIMEOUT_S)))
 
-    swift_line.faulty.put(KEY, LARGE)
+    sender.put(KEY, LARGE)
 
-    assert swift_line.faulty.get(KEY, limit=len(LARGE)) == LARGE
+    assert swift_line.direct.get(KEY, limit=len(LARGE)) == LARGE
+    small, other = LARGE[:MIB], f"{KEY}.small"
+    swift_line.direct.put(other, small)
+    swift_line.proxy.play(passed(download_rate=len(small) / (1.3 * TIMEOUT_S)))
+
+    assert swift_line.impatient.get(other, limit=len(small)) == small
 
 
 def test_an_upload_confirmed_with_another_digest_or_none_is_no_success(swift_line: SwiftLine) -> None:
@@ -186,7 +193,7 @@ def test_a_token_that_is_refused_and_so_is_its_successor_is_denied_and_not_tried
 
 
 def test_a_login_that_fails_for_now_is_tried_again(swift_line: SwiftLine) -> None:
-    fresh = swift_line.store(swift_line.options())
+    fresh = swift_line.store(swift_line.options(timeout_s=2 * TIMEOUT_S))
     swift_line.proxy.play(refused(503, Retry_After="0"), upload_cut(0), unanswered())
 
     swift_line.retrying(fresh).put(KEY, SMALL)

@@ -13,6 +13,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -95,6 +96,16 @@ class Exchange(BaseHTTPRequestHandler):
 Step = Callable[[Exchange], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A step whose client waits in vain."""
+
+    step: Step
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.step(exchange)
+
+
 class FaultProxy:
     """Serves on a loopback port while its context is open. Requests beyond the script get `otherwise`."""
 
@@ -135,6 +146,11 @@ class FaultProxy:
     def play(self, *steps: Step) -> None:
         """The next requests' steps."""
         self._script.extend(steps)
+
+    @property
+    def falls_silent(self) -> bool:
+        """Whether a step of the script lets its client wait in vain."""
+        return any(isinstance(step, Silent) for step in self._script)
 
     def forget(self) -> None:
         """Ends the script: from now on everything passes. Exchanges under way go on as scripted."""
@@ -226,7 +242,7 @@ def download_cut(after: int, *, then: Literal["reset", "close", "silence"]) -> S
             exchange.proxy.pause(None)
         exchange.drop(reset=then != "close")
 
-    return step
+    return Silent(step) if then == "silence" else step
 
 
 def unanswered() -> Step:
@@ -237,7 +253,7 @@ def unanswered() -> Step:
         exchange.proxy.pause(None)
         exchange.drop(reset=True)
 
-    return step
+    return Silent(step)
 
 
 def answer_lost() -> Step:
