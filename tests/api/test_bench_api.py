@@ -14,6 +14,8 @@ from tests.servers.rabbitmq import PrivateRabbitMQ
 
 AGENTS = 10
 FEW, MANY = 60, 200
+BACKLOG = 3000
+"""Of a few hundred, which are taken in a few tenths of a second, a busy host may see none."""
 SIZES = ["--agents", str(AGENTS), "--few", str(FEW), "--backups", str(MANY), "--rate", "50", "--seconds", "1"]
 
 
@@ -28,7 +30,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def results(broker: PrivateRabbitMQ, directories: tuple[Path, Path]) -> dict[str, Any]:
     out, work = directories
     where = ["--out", str(out), "--directory", str(work)]
-    assert main([*SIZES, "--backlog", "500", "--databases", "sqlite", *where], broker=broker) == 0
+    assert main([*SIZES, "--backlog", str(BACKLOG), "--databases", "sqlite", *where], broker=broker) == 0
     loaded: dict[str, Any] = json.loads((out / "api.json").read_text())
     return loaded
 

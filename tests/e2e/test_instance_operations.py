@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -298,6 +299,9 @@ def test_what_was_not_seen_to_happen_is_not_said_to_have_happened(
             sender.send(*asked)
             restarted, stopped, deleted = (answer(platform, message) for message in asked)
             keeper.lies = False
+            liar.with_config("power_s = 10", "power_s = 300")
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.await_word("the configuration is reloaded; a running backup goes on with the old one")
             honest = ask(liar, "restart")
             sender.send(honest)
             assert answer(platform, honest)["status"] == "DONE"
