@@ -49,8 +49,8 @@ def write_more_than_can_be_on_its_way(server: PrivateMariaDB) -> None:
 
 def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arguments: str) -> Outcome:
     """The DDL comes once the engine notes DDL, while it waits, amid InnoDB's files, for somebody to read its stream."""
+    began = time.time_ns()
     with Running(agent, "run-once", "--json", *arguments) as running:
-        began = time.time_ns()
         until(lambda: began_since(server.datadir / "ddl.log", began), "BACKUP STAGE START")
         running.send(signal.SIGSTOP)
         until(lambda: waits_for_a_reader(running.pid), "the engine to have written all it can")
