@@ -71,6 +71,16 @@ def next_message(channel: BlockingChannel, queue: str) -> tuple[BasicProperties,
     return got[0]
 
 
+def rest(channel: BlockingChannel, queue: str) -> list[bytes]:
+    """Takes what is in it. The last command that was taken over may be there again: a broker that is slow to say
+    goodbye is left without it, and perhaps before it has read the acknowledgement.
+    """
+    bodies: list[bytes] = []
+    while (body := channel.basic_get(queue, auto_ack=True)[2]) is not None:
+        bodies.append(body)
+    return bodies
+
+
 def dead_letter(channel: BlockingChannel) -> tuple[dict[str, Any], bytes]:
     """Headers, without the broker's own counter, and body of the oldest."""
     properties, body = next_message(channel, DEAD_LETTER)

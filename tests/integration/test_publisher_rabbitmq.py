@@ -20,7 +20,7 @@ from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.report.rabbitmq import RabbitPublisher
 from tests.fakes.outbox import MemoryOutbox
 from tests.faults.waiting import until
-from tests.integration.brokered import in_thread, next_message, words
+from tests.integration.brokered import in_thread, next_message, rest, words
 from tests.servers.mariadb import free_port
 from tests.servers.rabbitmq import PrivateRabbitMQ
 from tests.servers.tcpproxy import TcpProxy
@@ -177,11 +177,7 @@ def test_a_killed_broker_loses_no_event(rabbitmq: PrivateRabbitMQ, outbox: Memor
         until(lambda: outbox.depth() == 0, "all are confirmed")
 
     with rabbitmq.connect() as connection:
-        channel = connection.channel()
-        bodies: list[bytes] = []
-        while (body := channel.basic_get(EVENTS_QUEUE, auto_ack=True)[2]) is not None:
-            bodies.append(body)
-    bodies = [body for body in bodies if body != b"alive"]
+        bodies = [body for body in rest(connection.channel(), EVENTS_QUEUE) if body != b"alive"]
     assert list(dict.fromkeys(bodies)) == [b"%d" % number for number in range(51)]
 
 
