@@ -46,7 +46,7 @@ def files(root: Path) -> list[str]:
 
 
 def run(*command: str) -> str:
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=240).stdout
 
 
 def test_a_file_that_may_not_grow_is_reported_as_a_full_store_and_removed(store: LocalStore, root: Path) -> None:

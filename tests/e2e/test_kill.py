@@ -119,7 +119,6 @@ def committed_by(ended: Outcome, listed: set[str]) -> set[str]:
     return {line["backup_id"] for line in finished} & listed
 
 
-@pytest.mark.timeout(300)
 def test_kills_at_random_moments_leave_nothing_in_the_way_of_the_next_backup(
     agent: ConfinedAgent, shop: PrivateMariaDB, tmp_path: Path
 ) -> None:
