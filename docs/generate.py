@@ -85,7 +85,7 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
         if isinstance(node, ast.ClassDef)
     )
     return {
-        field.target.id: inspect.cleandoc(text.value.value)
+        field.target.id: " ".join(text.value.value.split())  # a row of a table is one line
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
