@@ -58,7 +58,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_stored_once(line: Line
 
 
 def test_an_upload_that_failed_before_it_succeeded_keeps_no_memory(line: Line) -> None:
-    line.proxy.play(upload_cut(MIB), answer_lost(), unanswered())
+    line.proxy.play(unanswered(), upload_cut(MIB), answer_lost())
 
     def put(body: bytearray) -> None:
         line.retrying().put(KEY, body)

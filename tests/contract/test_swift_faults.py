@@ -46,7 +46,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_recognised(swift_line:
 
 
 def test_an_upload_that_failed_before_it_succeeded_keeps_no_memory(swift_line: SwiftLine) -> None:
-    swift_line.proxy.play(upload_cut(MIB), answer_lost(), unanswered())
+    swift_line.proxy.play(unanswered(), upload_cut(MIB), answer_lost())
 
     def put(body: bytearray) -> None:
         swift_line.retrying().put(KEY, body)
