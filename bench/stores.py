@@ -151,13 +151,13 @@ def swift_server(base: Path) -> Iterator[SwiftEndpoint]:
     if python is None:
         raise FileNotFoundError("swift is not installed")
     base.mkdir(parents=True)
-    port = free_port()
+    ports = {name: free_port() for name in ("proxy", "account", "container", "object")}
     script = Path(__file__).with_name("swift_node.py")
     with _running(
-        [python, str(script), str(base), str(port)], {**os.environ, "HOME": str(base)}, base / "log"
+        [python, str(script), str(base), json.dumps(ports)], {**os.environ, "HOME": str(base)}, base / "log"
     ) as process:
-        _wait_for_swift(port, process, base / "log")
-        endpoint = SwiftEndpoint(f"http://127.0.0.1:{port}")
+        _wait_for_swift(ports["proxy"], process, base / "log")
+        endpoint = SwiftEndpoint(f"http://127.0.0.1:{ports['proxy']}")
         endpoint.create()
         yield endpoint
 

@@ -1,12 +1,14 @@
 """A private Swift node: proxy, account, container and object server, one replica in one directory.
 
-A script for the interpreter that has `swift`: `swift_node.py DIR PORT`. Makes the file `ready` in DIR when all of them
-listen, and ends them when it is told to (SIGTERM) or killed. Tokens live in the proxy's memory: no memcached.
+A script for the interpreter that has `swift`: `swift_node.py DIR PORTS`, a port for each server as JSON, by name. Makes
+the file `ready` in DIR when all of them listen, and ends them when it is told to (SIGTERM) or killed. Tokens live in the
+proxy's memory: no memcached.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import pwd
 import signal
@@ -168,12 +170,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def main(base: Path, port: int) -> int:
-    ports = {"proxy": port}
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        for name, probe in zip(_SERVERS, (one, two, three), strict=True):
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
+def main(base: Path, ports: dict[str, int]) -> int:
     etc = configure(base, ports)
     sys.path.insert(0, str(etc))
     from swift.common import utils  # type: ignore[import-not-found]  # noqa: PLC0415 - in this interpreter alone
@@ -202,4 +199,4 @@ def main(base: Path, port: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).absolute(), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]).absolute(), json.loads(sys.argv[2])))

@@ -40,7 +40,8 @@ class PrivateSwift:
         self._base = base
         self._settings = {"token_life": token_life, "crowd": crowd, "keystone": keystone}
         self._stack = ExitStack()
-        self.port = free_port()
+        self._ports = {name: free_port() for name in ("proxy", "account", "container", "object")}
+        self.port = self._ports["proxy"]
 
     def __enter__(self) -> Self:
         self._base.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ class PrivateSwift:
         script = Path(__file__).with_name("swift_node.py")
         self._stack.enter_context(
             running(
-                [python, "-P", str(script), str(self._base), str(self.port), json.dumps(self._settings)],
+                [python, "-P", str(script), str(self._base), json.dumps(self._ports), json.dumps(self._settings)],
                 self._base / "log",
                 (self._base / "ready").exists,
                 environment={"HOME": str(self._base), "PYTHONPATH": ""},

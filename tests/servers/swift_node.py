@@ -1,8 +1,9 @@
 """A private Swift node: proxy, account, container and object server, one replica in one directory.
 
-A script for the interpreter that has `swift`: `swift_node.py DIR PORT SETTINGS`, with `NodeSettings` as JSON. Makes the
-file `ready` in DIR when all of them serve, and ends them when it is told to (SIGTERM) or killed. Tokens live in the
-proxy's memory, no memcached: it forgets them when there is a file `forget` in DIR, which it removes then.
+A script for the interpreter that has `swift`: `swift_node.py DIR PORTS SETTINGS`, as JSON: a port for each server, by
+name, and what PrivateSwift is asked for. Makes the file `ready` in DIR when all of them serve, and ends them when it is
+told to (SIGTERM) or killed. Tokens live in the proxy's memory, no memcached: it forgets them when there is a file
+`forget` in DIR, which it removes then.
 """
 
 from __future__ import annotations
@@ -247,12 +248,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def main(base: Path, port: int, settings: dict[str, object]) -> int:
-    ports = {"proxy": port}
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        for name, probe in zip(_SERVERS, (one, two, three), strict=True):
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
+def main(base: Path, ports: dict[str, int], settings: dict[str, object]) -> int:
     etc = configure(base, ports, settings)
     sys.path.insert(0, str(etc))
     from swift.common import utils  # type: ignore[import-not-found]  # noqa: PLC0415 - in this interpreter alone
@@ -276,8 +272,8 @@ def main(base: Path, port: int, settings: dict[str, object]) -> int:
         time.sleep(0.05)
     crowd = int(str(settings["crowd"]))
     if crowd:
-        fill(base, port, "AUTH_crowded/crowd", "", crowd)
-        fill(base, port, "AUTH_test/crowded", "crowd/", crowd)
+        fill(base, ports["proxy"], "AUTH_crowded/crowd", "", crowd)
+        fill(base, ports["proxy"], "AUTH_test/crowded", "crowd/", crowd)
     (base / "ready").touch()
     pid, status = os.wait()
     sys.stderr.write(f"server {pid} of {pids} ended with {status}\n")
@@ -286,4 +282,4 @@ def main(base: Path, port: int, settings: dict[str, object]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).absolute(), int(sys.argv[2]), json.loads(sys.argv[3])))
+    sys.exit(main(Path(sys.argv[1]).absolute(), json.loads(sys.argv[2]), json.loads(sys.argv[3])))
