@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -157,19 +156,17 @@ def _let_go(error: BaseException) -> None:
     """Of what the frames of a failed try hold, such as a chunk: they are in a cycle with their error, and would keep it
     beyond the try that succeeds, until somebody looks for garbage.
 
-    The frames in the tracebacks are cleared. Their callers, which they keep as well, are reached by no traceback where
-    a library hands an error on by `return`, as botocore does: so the tracebacks go too.
+    To clear the frames of the tracebacks would not do: these keep their callers too, which are in no traceback where a
+    library hands an error on by `return`, as botocore does.
     """
-    chain: list[BaseException] = []
+    seen: list[BaseException] = []
     links: list[BaseException | None] = [error]
     while links:
         link = links.pop()
-        if link is not None and link not in chain:
-            chain.append(link)
+        if link is not None and link not in seen:
+            seen.append(link)
+            link.__traceback__ = None
             links += (link.__cause__, link.__context__)
-    for one in chain:
-        traceback.clear_frames(one.__traceback__)
-        one.__traceback__ = None
 
 
 def _error_of(state: RetryCallState) -> TransientStoreError:
