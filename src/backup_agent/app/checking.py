@@ -6,9 +6,18 @@ from contextlib import closing
 from pathlib import Path
 
 from backup_agent.app.stores import store
-from backup_agent.app.wiring import database_of, engine_of, journal_path, lock_of, open_journal, policy_of, spool_of
+from backup_agent.app.wiring import (
+    database_of,
+    engine_of,
+    journal_path,
+    lock_of,
+    locks_of,
+    open_journal,
+    policy_of,
+    spool_of,
+)
 from backup_agent.cancellation import Cancellation
-from backup_agent.config.file import Config
+from backup_agent.config.file import Config, read_password
 from backup_agent.instance import lock_file
 from backup_agent.instance.lock import InstanceLock
 from backup_agent.journal import file as journal_file
@@ -30,8 +39,8 @@ def to_check(config: Config) -> Checked:
         container=config.store.container,
         unmade_store=lambda: _unmade_store(config),
         connect_store=connect_store,
-        database=lambda: database_of(instance),
-        kills=config.locks.on_blocker == "kill",
+        database=lambda: database_of(instance, read_password(instance, "instance")),
+        locks=locks_of(config.locks),
         policy=policy_of(instance),
         spool=spool_of(config.spool, instance),
         engine=engine_of(config, password=None),  # it is asked for its version alone

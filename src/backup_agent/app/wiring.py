@@ -48,6 +48,7 @@ _DIALECTS = {"mariadb-backup": MARIADB_BACKUP, "xtrabackup": XTRABACKUP}
 def wire(config: Config, reporter: Reporter) -> Services:
     """Raises ConfigError (`config_invalid`, `store_url`). Connects to nothing yet."""
     instance = config.instance
+    password = read_password(instance, "instance")
     return Services(
         agent_version=__version__,
         policy=policy_of(instance),
@@ -55,9 +56,9 @@ def wire(config: Config, reporter: Reporter) -> Services:
         container=config.store.container,
         stream=_stream(config.stream, config.encryption),
         spool=spool_of(config.spool, instance),
-        locks=_locks(config.locks),
-        instance=database_of(instance),
-        engine=engine_of(config, read_password(instance, "instance")),
+        locks=locks_of(config.locks),
+        instance=database_of(instance, password),
+        engine=engine_of(config, password),
         reporter=reporter,
         clock=SystemClock(),
         lock=lock_of(instance),
@@ -129,7 +130,7 @@ def spool_of(spool: SpoolConfig, instance: InstanceConfig) -> SpoolSettings:
     )
 
 
-def _locks(locks: LocksConfig) -> LockPolicy:
+def locks_of(locks: LocksConfig) -> LockPolicy:
     return LockPolicy(
         max_lock=locks.max_lock_seconds,
         blocker_wait=locks.blocker_wait_s,
@@ -139,9 +140,8 @@ def _locks(locks: LocksConfig) -> LockPolicy:
     )
 
 
-def database_of(instance: InstanceConfig) -> Instance:
-    """Raises ConfigError (`config_invalid`) for a password that can't be read. Connects to nothing yet."""
-    password = read_password(instance, "instance")
+def database_of(instance: InstanceConfig, password: str | None) -> Instance:
+    """`password` is what we log in with. Connects to nothing yet."""
     return MariaDBInstance(Endpoint(instance.socket, instance.host, instance.port, instance.user, password))
 
 

@@ -152,7 +152,7 @@ def _existing(request: BackupRequest, catalogue: Catalogue) -> SealedManifest | 
 def _admit(request: BackupRequest, catalogue: Catalogue, services: BackupServices, teller: Teller) -> Admitted:
     parent = admission.choose_parent(request, catalogue)
     facts = services.instance.facts()
-    admission.check_grants(services.missing_grants(replica=facts.replica))
+    admission.check_grants(services.instance.missing_grants(replica=facts.replica, kill=services.locks.kills))
     engine = services.engine.version()
     admission.check_engine(engine, facts.version)
     room = spool_bounds.bounds(services.spool, facts.datadir, facts.nontransactional_bytes)

@@ -20,6 +20,7 @@ from backup_agent.errors import BackupAgentError, ErrorCode, InstanceError, Miss
 from backup_agent.instance.interface import Facts, Instance
 from backup_agent.operations import admission
 from backup_agent.operations.admission import Policy
+from backup_agent.operations.lock_watch import LockPolicy
 from backup_agent.storage.interface import Store
 from backup_agent.stream import spool_bounds
 from backup_agent.stream.spool_bounds import SpoolSettings
@@ -40,8 +41,7 @@ class Checked:
     connect_store: Callable[[Cancellation, float], Store]
     """The store, whose retries end after so many seconds."""
     database: Callable[[], Instance]
-    kills: bool
-    """Whether statements in a backup's way are killed."""
+    locks: LockPolicy
     policy: Policy
     spool: SpoolSettings
     engine: Engine
@@ -136,7 +136,7 @@ def _probe_database(checked: Checked, found: list[_Database]) -> str:
         facts = instance.facts()
     except InstanceError as error:
         if error.code is ErrorCode.GRANT_MISSING:  # it names one; all at once save a round for each
-            admission.check_grants(instance.missing_grants(replica=False, kill=checked.kills))
+            admission.check_grants(instance.missing_grants(replica=False, kill=checked.locks.kills))
         raise
     found.append(_Database(instance, facts))
     role = "replica" if facts.replica else "primary"
@@ -146,7 +146,7 @@ def _probe_database(checked: Checked, found: list[_Database]) -> str:
 def _probe_grants(checked: Checked, database: _Database | None) -> str | _Part:
     if database is None:
         return _Part(_NOT_CHECKED)
-    admission.check_grants(database.instance.missing_grants(replica=database.facts.replica, kill=checked.kills))
+    admission.check_grants(database.instance.missing_grants(replica=database.facts.replica, kill=checked.locks.kills))
     return "the database user has what a backup needs"
 
 

@@ -38,6 +38,11 @@ class LockPolicy:
     standstill: float
     """How long a stopped engine or a stuck reader is borne while tables are locked."""
 
+    @property
+    def kills(self) -> bool:
+        """Whether what blocks may be killed, which takes privileges of its own."""
+        return self.on_blocker == "kill"
+
 
 class LockWatch:
     """As a context manager: watches from its beginning to its end. `abort` is called at most once, from the thread."""

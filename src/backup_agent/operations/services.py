@@ -77,10 +77,6 @@ class Services:
     connect_store: Callable[[Cancellation, float | None], Store]
     """The store, whose retries end with the cancellation, or after so many seconds (None: as configured)."""
 
-    def missing_grants(self, *, replica: bool) -> tuple[str, ...]:
-        """What the database user lacks for a backup as configured. Raises InstanceError."""
-        return self.instance.missing_grants(replica=replica, kill=self.locks.on_blocker == "kill")
-
 
 @dataclass(frozen=True, slots=True)
 class Retries:
