@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,10 @@ from backup_agent.cancellation import Cancellation
 from backup_agent.errors import (
     StoreError,
 )
-from backup_agent.storage.interface import Store, StoredObject
+from backup_agent.storage.interface import Store
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.s3 import S3Store
+from tests.fakes.store_in_front import StoreInFront
 from tests.servers.faultproxy import (
     FaultProxy,
     answered,
@@ -35,39 +36,17 @@ PATIENT_S = 60.0
 E503 = answered(503, "ServiceUnavailable")
 
 
-class ImpatientOfSilence:
-    """A Store that is impatient as long as the proxy's script lets it wait in vain, and patient otherwise."""
+class ImpatientOfSilence(StoreInFront):
+    """Impatient as long as the proxy's script lets it wait in vain, and patient otherwise."""
 
     def __init__(self, proxy: FaultProxy, impatient: Store, patient: Store) -> None:
+        super().__init__(patient)
         self._proxy = proxy
         self._impatient = impatient
-        self._patient = patient
 
     @property
     def _store(self) -> Store:
-        return self._impatient if self._proxy.falls_silent else self._patient
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    def prepare(self, container: str) -> None:
-        self._store.prepare(container)
-
-    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
-        self._store.put(key, body, sha256=sha256, once=once)
-
-    def get(self, key: str, *, limit: int) -> bytes:
-        return self._store.get(key, limit=limit)
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        return self._store.list(prefix)
-
-    def children(self, prefix: str) -> Iterator[str]:
-        return self._store.children(prefix)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
+        return self._impatient if self._proxy.falls_silent else super()._store
 
 
 @dataclass
@@ -103,16 +82,19 @@ class _Body(bytearray):
     """One that can be seen to be gone."""
 
 
-def is_let_go_by(put: Callable[[bytearray], None]) -> bool:
-    """Whether nothing holds the body that `put` was given when it has returned. Nobody searches for garbage."""
+def failed_tries(store: RetryingStore, retries: list[Retry]) -> int:
+    """How many tries failed, by `retries`, before a body was put. Nothing holds it then, with no search for garbage."""
     body = _Body(LARGE)
     left = weakref.ref(body)
     gc.disable()
     logging.disable()  # pytest keeps botocore's records, with their arguments, where a test has turned debugging on
     try:
-        put(body)
+        store.put(KEY, body)
+        failed = len(retries)
+        retries.clear()  # their errors have the requests
         del body
-        return left() is None
+        assert left() is None
     finally:
         logging.disable(logging.NOTSET)
         gc.enable()
+    return failed

@@ -9,8 +9,9 @@ from backup_agent.domain.retention import Rules
 from backup_agent.errors import ErrorCode, StoreError
 from backup_agent.operations.expire import expire, judge
 from backup_agent.operations.services import BackupServices
+from tests.fakes.store_in_front import StoreInFront
 from tests.shelves import stored, write
-from tests.unit.operations.wired import Desk, StoreInFront
+from tests.unit.operations.wired import Desk
 
 NEWEST_FULL = Rules(keep_fulls=1)
 

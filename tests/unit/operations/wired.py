@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from backup_agent.domain.event import BackupEvent
 from backup_agent.domain.process import ProcessId
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.services import BackupServices
-from backup_agent.storage.interface import Store, StoredObject
+from backup_agent.storage.interface import Store
 from tests.faults.agents import ConfinedAgent
 from tests.shelves import Shelf
 
@@ -31,35 +31,6 @@ class Heard:
     @property
     def kinds(self) -> list[tuple[str, str]]:
         return [(event.type.value, event.backup_id) for event in self.events]
-
-
-class StoreInFront:
-    """Implements Store by another one; tests override what is to go wrong."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    def prepare(self, container: str) -> None:
-        self._store.prepare(container)
-
-    def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
-        self._store.put(key, body, sha256=sha256, once=once)
-
-    def get(self, key: str, *, limit: int) -> bytes:
-        return self._store.get(key, limit=limit)
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        return self._store.list(prefix)
-
-    def children(self, prefix: str) -> Iterator[str]:
-        return self._store.children(prefix)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
 
 
 class Desk:

@@ -6,8 +6,8 @@ import hashlib
 import io
 import random
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyrage
@@ -18,7 +18,7 @@ from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Chunk, Compression, Manifest, Totals
 from backup_agent.domain.recipient import Recipient, parse
 from backup_agent.errors import ErrorCode, IntegrityError, StoreError
-from backup_agent.storage.interface import Store, StoredObject
+from backup_agent.storage.interface import Store
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
 from backup_agent.stream.identity import Identity
@@ -26,6 +26,7 @@ from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import Spool
 from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
+from tests.fakes.store_in_front import StoreInFront
 from tests.unit.manifests import manifest_of
 
 KIB = 1 << 10
@@ -123,24 +124,17 @@ def test_the_chunks_of_a_backup_are_one_zstd_stream(store: LocalStore) -> None:
         assert reader.read() == raw
 
 
-@dataclass
-class Faulty:
+class Faulty(StoreInFront):
     """A store that behaves as told, and is the store it wraps otherwise."""
 
-    inner: LocalStore
-    refuse_from: int = 1 << 30
-    gate: threading.Event = field(default_factory=threading.Event)
-    puts: int = 0
-    at_once: int = 0
-    most_at_once: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def url(self) -> str:
-        return self.inner.url
-
-    def prepare(self, container: str) -> None:
-        self.inner.prepare(container)
+    def __init__(self, store: LocalStore, *, refuse_from: int = 1 << 30) -> None:
+        super().__init__(store)
+        self.refuse_from = refuse_from
+        self.gate = threading.Event()
+        self.puts = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.lock = threading.Lock()
 
     def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         with self.lock:
@@ -151,21 +145,9 @@ class Faulty:
         if number >= self.refuse_from:
             raise StoreError(ErrorCode.STORE_FULL, "the store is full", "Make room.")
         self.gate.wait(30)
-        self.inner.put(key, body, sha256=sha256, once=once)
+        super().put(key, body, sha256=sha256, once=once)
         with self.lock:
             self.at_once -= len(body)
-
-    def get(self, key: str, *, limit: int) -> bytes:
-        return self.inner.get(key, limit=limit)
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        return self.inner.list(prefix)
-
-    def children(self, prefix: str) -> Iterator[str]:
-        return self.inner.children(prefix)
-
-    def delete(self, key: str) -> None:
-        self.inner.delete(key)
 
 
 def test_a_store_that_refuses_ends_the_upload_with_its_own_error(store: LocalStore, no_spool: Spool) -> None:
