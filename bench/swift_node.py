@@ -1,8 +1,8 @@
 """A private Swift node: proxy, account, container and object server, one replica in one directory.
 
 A script for the interpreter that has `swift`: `swift_node.py DIR PORTS`, a port for each server as JSON, by name. Makes
-the file `ready` in DIR when all of them listen, and ends them when it is told to (SIGTERM) or killed. Tokens live in the
-proxy's memory: no memcached.
+the file `ready` in DIR when all of them listen, and ends them when it is told to (SIGTERM) or killed. Tokens live in
+the proxy's memory: no memcached.
 """
 
 from __future__ import annotations
