@@ -211,6 +211,9 @@ def test_more_objects_than_a_store_tells_of_at_a_time_are_listed_in_order(makers
 
 
 def test_threads_may_put_get_and_delete_at_once(store: Store) -> None:
+    for number in range(5):  # no last object of its place is deleted: of that is the next test
+        store.put(f"{CONTAINER}/i/b{number}/stays", b"")
+
     def work(number: int) -> bytes:
         key = f"{CONTAINER}/i/b{number % 5}/chunk-{number:08d}"
         store.put(key, f"body {number}".encode() * 1000)
@@ -223,7 +226,7 @@ def test_threads_may_put_get_and_delete_at_once(store: Store) -> None:
         got = list(pool.map(work, range(80)))
 
     assert got == [f"body {number}".encode() * 1000 for number in range(80)]
-    assert len(keys(store, f"{CONTAINER}/i/")) == 40
+    assert len(keys(store, f"{CONTAINER}/i/")) == 45
 
 
 def test_threads_may_delete_the_last_objects_where_others_put(store: Store) -> None:

@@ -116,16 +116,18 @@ def test_files_on_which_no_server_starts_fail_a_backup(made: Verifiable, tmp_pat
 
 
 def test_a_server_that_dies_while_it_checks_fails_a_backup(made: Verifiable, tmp_path: Path) -> None:
-    """Once it has answered: then it is ended as InnoDB ends itself, by SIGABRT."""
-    socket = "backup-agent.sock"
-    server = 'mariadbd "$@" & server=$!'
+    """As InnoDB ends itself, by SIGABRT. It stands still from when it is ready, so no answer comes first."""
     lines = [
-        'for word in "$@"; do case "$word" in --datadir=*) datadir="${word#--datadir=}";; esac; done',
-        server,
-        f'until [ -S "$datadir/{socket}" ]; do sleep 0.02; done',
+        'for word in "$@"; do case "$word" in --datadir=*) log="${word#--datadir=}/server.log";; esac; done',
+        'mariadbd "$@" 2>"$log" & server=$!',
+        'until grep -qs "ready for connections" "$log" || ! kill -0 $server; do sleep 0.02; done',
+        "kill -STOP $server",
+        'cat "$log" >&2',
         "kill -ABRT $server",
+        "kill -CONT $server",
+        "wait $server",
     ]
-    agent = agent_with_server(made, tmp_path, *lines, otherwise="wait $server; kill -ABRT $$")
+    agent = agent_with_server(made, tmp_path, *lines, otherwise="kill -ABRT $$")
     (found,) = verify_here(agent, made.full, Level.RESTORE)
     assert (found.result, [fault.code for fault in found.faults]) == (Outcome.FAILED, ["restored_unusable"])
 
