@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,37 @@ def test_what_was_found_is_told_with_its_figures(agent: ConfinedAgent, platform:
     assert (bad["status"], bad["verified_at"]) == ("COMPLETED", None)
     assert all(name in str(bad["verification"]["faults"]) for name in BROKEN)
     assert [len(results(agent, one)) for one in (made.good, made.broken)] == [1, 1]
+
+
+def test_who_watches_over_the_host_sees_the_last_verifications_whoever_asked_for_them(
+    agent: ConfinedAgent, platform: Platform, made: Verifiable, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup-agent.prom"
+    agent.with_config("[broker]", f'[metrics]\ntextfile = "{file}"\n\n[broker]')
+    with at_work(agent, platform) as daemon:
+        platform.send(verify(made.good, "restore"), verify(made.broken, "restore"))
+        good = platform.await_event(made.good, "backup.verified")["data"]["verification"]
+        platform.await_event(made.broken, "backup.verified")
+        assert daemon.stop().status == 0
+    assert set(verified(file)) == {("restore", "passed"), ("restore", "failed")}
+    assert f" {good['seconds']['to_serve']}\n" in file.read_text()
+
+    assert agent.run("verify", made.full).status == 0
+    assert set(verified(file)) == {("restore", "passed"), ("restore", "failed"), ("digest", "passed")}
+    assert max(verified(file).values()) == verified(file)["digest", "passed"]
+    told = agent.run("status", "--json").json["status"]["verifications"]
+    assert [(one["backup_id"], one["level"], one["result"]) for one in told] == [
+        (made.full, "digest", "passed"),
+        (made.broken, "restore", "failed"),
+        (made.good, "restore", "passed"),
+    ]
+    assert re.search(rf"last verified +\S+ {made.full} digest passed\n", agent.run("status").stdout)
+
+
+def verified(file: Path) -> dict[tuple[str, str], float]:
+    """When verifications of that level ended last with that result, by the metrics."""
+    line = re.compile(r'backup_agent_last_verified_timestamp_seconds\{.*level="(\w+)",result="(\w+)"\} (\S+)')
+    return {(level, result): float(value) for level, result, value in line.findall(file.read_text())}
 
 
 def test_what_can_not_be_verified_is_told_with_the_reason(agent: ConfinedAgent, platform: Platform) -> None:

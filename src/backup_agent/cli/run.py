@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack, closing
 
+from backup_agent.app.telling import metrics
 from backup_agent.app.wiring import open_journal
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.session import configured
@@ -24,7 +25,6 @@ def run(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None
     """
     # Not for the other commands: the broker's library alone takes a tenth of a second.
     from backup_agent.app.serving import Serving  # noqa: PLC0415
-    from backup_agent.app.telling import metrics  # noqa: PLC0415
 
     with configured(config, json=json) as state, closing(open_journal(state.config)) as journal:
         serving = Serving(state.config, config, journal)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, open_journal, wire
 from backup_agent.cli.message import read_message
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
@@ -20,7 +21,6 @@ from backup_agent.domain.validation import explain
 from backup_agent.errors import ErrorCode, RejectedError
 from backup_agent.inbox.wire import Received, parse_command
 from backup_agent.journal.interface import Origin
-from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.operations.backup import create_backup
 from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.job import Asked
@@ -86,7 +86,7 @@ def _take(received: Received, state: Session, reporter: Reporter) -> dict[str, A
             "Send other commands to the queue of `backup-agent run`; SIGTERM or Ctrl-C cancels run-once.",
         )
     with closing(open_journal(state.config)) as journal:
-        services = wire(state.config, _with_metrics(reporter, state, journal))
+        services = wire(state.config, with_metrics(reporter, state.config, journal))
         return create_backup(
             received.command,
             Asked(Origin.RUN_ONCE, received.expires),
@@ -94,14 +94,6 @@ def _take(received: Received, state: Session, reporter: Reporter) -> dict[str, A
             state.cancellation,
             state.hurry,
         )
-
-
-def _with_metrics(reporter: Reporter, state: Session, journal: SqliteJournal) -> Reporter:
-    if state.config.metrics.textfile is None:
-        return reporter
-    from backup_agent.app.telling import with_metrics  # noqa: PLC0415 - with a library that others need not load
-
-    return with_metrics(reporter, state.config, journal)
 
 
 def _command(

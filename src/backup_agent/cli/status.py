@@ -11,6 +11,7 @@ from backup_agent.app.status import status_sources
 from backup_agent.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table
 from backup_agent.cli.session import session
+from backup_agent.domain.verification import Verdict
 from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.services import Holder
 from backup_agent.operations.status import Commanded, Ended, Running, Status, Waiting
@@ -20,7 +21,8 @@ from backup_agent.operations.status import status as look
 def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
     """Show what the agent is doing.
 
-    The running backup, waiting ones, how the last ones ended, and how many events the platform has not been told yet.
+    The running backup, waiting ones, how the last ones and the last verification ended, and how many events the
+    platform has not been told yet.
 
     Reads the journal and the lock alone, and changes nothing: it answers also when no agent runs, or the database, the
     broker or the store is away. Needs to be run as root or as the user of the agent's service.
@@ -51,6 +53,7 @@ def _print(found: Status) -> None:
             "last completed": _ended_text(found.last_completed),
             "last failed": _ended_text(found.last_failed),
             **_error_fields(found.last_failed),
+            "last verified": _verdict_text(found.verdicts[0]) if found.verdicts else None,
         }
     )
     if found.running:
@@ -115,6 +118,11 @@ def _ended_text(ended: Ended | None) -> str | None:
     return None if ended is None else f"{_time(ended.at)} {ended.id} {ended.type.value} {ended.name}"
 
 
+def _verdict_text(verdict: Verdict) -> str:
+    served = f", served after {verdict.seconds_to_serve} s" if verdict.seconds_to_serve is not None else ""
+    return f"{_time(verdict.time)} {verdict.backup_id} {verdict.level.value} {verdict.result.value}{served}"
+
+
 def _error_fields(ended: Ended | None) -> dict[str, Any]:
     if ended is None or ended.error is None:
         return {}
@@ -144,6 +152,7 @@ def _as_json(found: Status) -> dict[str, Any]:
         },
         "last_completed": _ended_json(found.last_completed),
         "last_failed": _ended_json(found.last_failed),
+        "verifications": [_verdict_json(one) for one in found.verdicts],
     }
 
 
@@ -192,6 +201,16 @@ def _ended_json(ended: Ended | None) -> dict[str, Any] | None:
         "type": ended.type.value,
         "at": _time(ended.at),
         "error": ended.error.model_dump(exclude_none=True) if ended.error else None,
+    }
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "backup_id": verdict.backup_id,
+        "level": verdict.level.value,
+        "result": verdict.result.value,
+        "at": _time(verdict.time),
+        "seconds_to_serve": verdict.seconds_to_serve,
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import structlog
 import typer
 
+from backup_agent.app.telling import with_metrics
 from backup_agent.app.wiring import for_backups, journal_path, open_journal, wire
 from backup_agent.cli.options import DEFAULT_CONFIG, BackupArgument, ConfigOption, IdentityOption, JsonOption
 from backup_agent.cli.output import print_fields, print_json, print_table, size_text
@@ -103,8 +105,9 @@ def _tell(found: tuple[Verified, ...], services: Services, state: Session) -> No
     if not ours or not JournalReader(journal_path(state.config)).exists():
         return
     with closing(open_journal(state.config)) as journal:
+        telling = replace(services, reporter=with_metrics(services.reporter, state.config, journal))
         for one in ours:
-            tell(one, for_backups(services, state.config, journal))
+            tell(one, for_backups(telling, state.config, journal))
 
 
 def _print(found: tuple[Verified, ...]) -> None:

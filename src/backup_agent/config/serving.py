@@ -83,7 +83,8 @@ class MetricsConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """`backup-agent run` answers `http://127.0.0.1:PORT/metrics`."""
     textfile: Path | None = None
-    """A file for node_exporter's textfile collector, `*.prom`, rewritten after each backup, also by `run-once`."""
+    """A file for node_exporter's textfile collector, `*.prom`, rewritten after each backup and verification, also
+    by `run-once` and `verify`."""
 
 
 class GuardConfig(Section):

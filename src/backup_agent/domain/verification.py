@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -69,6 +71,23 @@ class Fault(Frozen):
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is remembered of a verification where it was made, for those who watch over that."""
+
+    level: Level
+    result: Outcome
+    backup_id: str
+    time: datetime
+    """When it ended."""
+    seconds_to_serve: float | None
+    """As in `Seconds`."""
+
+    @property
+    def passed(self) -> bool:
+        return self.result is Outcome.PASSED
+
+
 class Verification(Frozen):
     format: Literal[1] = FORMAT
     backup_id: BackupId
@@ -93,6 +112,11 @@ class Verification(Frozen):
     @property
     def passed(self) -> bool:
         return self.result is Outcome.PASSED
+
+    @property
+    def verdict(self) -> Verdict:
+        time = datetime.fromisoformat(self.time)
+        return Verdict(self.level, self.result, self.backup_id, time, self.figures.seconds.to_serve)
 
     def summary(self) -> dict[str, Any]:
         """What others are told of it, beside the backup."""

@@ -17,6 +17,7 @@ from backup_agent.domain.command import CreateBackup
 from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase, State
+from backup_agent.domain.verification import Verdict
 
 if TYPE_CHECKING:
     from backup_agent.journal.tasks import Task, Tasks, Told  # which know the records here
@@ -87,6 +88,8 @@ class EventRecord:
     phase: Phase | None
     routing_key: str
     body: bytes
+    verdict: Verdict | None = None
+    """Of the verification that it tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Snapshot:
     """How many backups ended with which event since `since`, forgotten ones too; an event without any is left out."""
     since: datetime
     """When the journal was begun."""
+    verdicts: Sequence[Verdict] = ()
+    """The last one of each level and result, of the verifications that were told of."""
 
 
 class Transaction(Protocol):

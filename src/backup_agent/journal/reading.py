@@ -40,7 +40,7 @@ class JournalReader:
 
     def snapshot(self) -> Snapshot:
         """Raises JournalError. A damaged journal is left where it is: who opens it to work with sets it aside."""
-        return self._look(lambda connection, current: views.snapshot(connection, tasks=current))
+        return self._look(views.snapshot)
 
     def completed(self) -> Sequence[bytes]:
         """The last event of each backup that completed and was not deleted since; none without a journal. Raises
@@ -48,8 +48,8 @@ class JournalReader:
         """
         return self._look(lambda connection, _: views.completed(connection)) if self.exists() else ()
 
-    def _look(self, read: Callable[[Connection, bool], T]) -> T:
-        """`read` is told whether the journal is of this version, or of an older one."""
+    def _look(self, read: Callable[[Connection, int], T]) -> T:
+        """`read` is told the version of the journal: this one, or an older one."""
         for _ in range(_TRIES):
             before = self._state()
             try:
@@ -74,14 +74,14 @@ class JournalReader:
             raise faults.unrecovered(self.path)
         return connect(self.path, "mode=ro&readonly_shm=1" if state.wal else "immutable=1")
 
-    def _read(self, raw: sqlite3.Connection, state: _State, read: Callable[[Connection, bool], T]) -> T:
+    def _read(self, raw: sqlite3.Connection, state: _State, read: Callable[[Connection, int], T]) -> T:
         try:
             version = schema.judge(raw, None if state.wal or state.file is None else state.file[2])
         except schema.Unfit as error:
             raise self.damaged(str(error)) from error
         if version > schema.VERSION:
             raise faults.newer(self.path, version, schema.VERSION)
-        return read(Connection(raw, self), version == schema.VERSION)
+        return read(Connection(raw, self), version)
 
     def _state(self) -> _State:
         file = self._status("")

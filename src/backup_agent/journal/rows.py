@@ -10,6 +10,7 @@ from backup_agent.domain.command import CreateBackup
 from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase, State
+from backup_agent.domain.verification import Level, Outcome, Verdict
 from backup_agent.journal.interface import Job, NewJob, Origin, Outgoing
 from backup_agent.journal.tasks import NewTask, Task, TaskState
 
@@ -25,6 +26,8 @@ TASK = (
     "notes, updated"
 )
 """The columns `task` takes."""
+VERDICT = "level, result, backup_id, time, seconds_to_serve"
+"""The columns `verdict` takes."""
 OUTGOING = "id, backup_id, type, routing_key, body"
 """The columns `outgoing` takes."""
 
@@ -101,6 +104,23 @@ def outgoing(row: Row) -> Outgoing:
     """Raises ValueError when the row is not what was written."""
     number, backup_id, kind, routing_key, body = row
     return Outgoing(number, backup_id, EventType(kind), routing_key, body)
+
+
+def verdict(row: Row) -> Verdict:
+    """Raises ValueError or TypeError when the row is not what was written."""
+    level, result, backup_id, time, seconds_to_serve = row
+    return Verdict(Level(level), Outcome(result), backup_id, moment(time), seconds_to_serve)
+
+
+def of_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Its columns, by name."""
+    return {
+        "level": verdict.level.value,
+        "result": verdict.result.value,
+        "backup_id": verdict.backup_id,
+        "time": text(verdict.time),
+        "seconds_to_serve": verdict.seconds_to_serve,
+    }
 
 
 def of_new(job: NewJob, now: str) -> dict[str, Any]:

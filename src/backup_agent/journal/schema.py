@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 APPLICATION_ID = 0x62614A31
 """`baJ1`, in the file's header, where `file` and SQLite look for it."""
-VERSION = 2
+VERSION = 3
+WITH_TASKS, WITH_VERDICTS = 2, 3
+"""The first version of those that know them."""
 SQLITE = (3, 37, 0)
 """The first one that knows STRICT tables; Debian 12 has 3.40."""
 
@@ -95,6 +97,15 @@ _TABLES = {
             type TEXT PRIMARY KEY,
             count INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
+    "verdicts": """
+        CREATE TABLE verdicts (
+            level TEXT NOT NULL,
+            result TEXT NOT NULL,
+            backup_id TEXT NOT NULL,
+            time TEXT NOT NULL,
+            seconds_to_serve REAL,
+            PRIMARY KEY (level, result)
+        ) STRICT, WITHOUT ROWID""",
 }
 STATEMENTS: Mapping[str, str] = {name: " ".join(statement.split()) for name, statement in _TABLES.items()}
 """What makes each table and index, by its name, as SQLite keeps it. AUTOINCREMENT: no number is given twice,
@@ -104,13 +115,10 @@ _FIRST_OUTBOX = STATEMENTS["outbox"].replace(
     "backup_id TEXT NOT NULL,", "backup_id TEXT NOT NULL REFERENCES jobs (id),"
 )
 _SINCE_SECOND = ("tasks", "tasks_open", "told")
-_KNOWN: Mapping[int, Mapping[str, str]] = {
-    1: {
-        **{name: statement for name, statement in STATEMENTS.items() if name not in _SINCE_SECOND},
-        "outbox": _FIRST_OUTBOX,
-    },
-    VERSION: STATEMENTS,
-}
+_SINCE_THIRD = ("verdicts",)
+_SECOND = {name: statement for name, statement in STATEMENTS.items() if name not in _SINCE_THIRD}
+_FIRST = {name: statement for name, statement in _SECOND.items() if name not in _SINCE_SECOND}
+_KNOWN: Mapping[int, Mapping[str, str]] = {1: {**_FIRST, "outbox": _FIRST_OUTBOX}, 2: _SECOND, VERSION: STATEMENTS}
 """What is in a journal of each version that can be brought to this one."""
 
 
@@ -134,7 +142,10 @@ def migrate(raw: sqlite3.Connection, version: int) -> None:
     raw.execute("BEGIN IMMEDIATE")
     try:
         if raw.execute("PRAGMA user_version").fetchone()[0] == version:
-            _to_second(raw)
+            if version == 1:
+                _to_second(raw)
+            for name in _SINCE_THIRD:
+                raw.execute(STATEMENTS[name])
             raw.execute(f"PRAGMA user_version = {VERSION}")
         raw.execute("COMMIT")
     finally:

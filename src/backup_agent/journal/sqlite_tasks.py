@@ -8,6 +8,7 @@ from datetime import datetime
 from backup_agent.domain.event import EventType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import State
+from backup_agent.domain.verification import Verdict
 from backup_agent.journal import rows
 from backup_agent.journal.connection import Connection
 from backup_agent.journal.interface import EventRecord
@@ -137,7 +138,18 @@ class SqliteTold:
                     "now": rows.text(self._now()),
                 },
             )
+        if event.verdict is not None:
+            self._remember(event.verdict)
         self._put(event.backup_id, event.type, event.routing_key, event.body)
+
+    def _remember(self, verdict: Verdict) -> None:
+        """Unless a later one of that level and result was told of before it."""
+        self._connection().rows(
+            f"INSERT INTO verdicts ({rows.VERDICT}) VALUES (:level, :result, :backup_id, :time, :seconds_to_serve) ON"  # noqa: S608 - ours
+            " CONFLICT (level, result) DO UPDATE SET backup_id = :backup_id, time = :time,"
+            " seconds_to_serve = :seconds_to_serve WHERE time <= :time",
+            rows.of_verdict(verdict),
+        )
 
     def _note_in_job(self, event: EventRecord) -> bool:
         """Whether there is a job of the backup."""

@@ -136,7 +136,8 @@ class Told(Protocol):
         ...
 
     def tell(self, event: EventRecord) -> None:
-        """Puts the event into the outbox and notes its state and number, in the job where there is one.
+        """Puts the event into the outbox and notes its state and number, in the job where there is one; and its
+        verdict.
 
         It becomes the job's last event if it changes the job's state. Raises ValueError for a sequence that does not
         rise, and for a job that has not ended.

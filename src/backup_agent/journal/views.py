@@ -7,7 +7,8 @@ from datetime import datetime
 
 from backup_agent.domain.event import EventType
 from backup_agent.domain.state import State
-from backup_agent.journal import rows
+from backup_agent.domain.verification import Verdict
+from backup_agent.journal import rows, schema
 from backup_agent.journal.connection import Connection
 from backup_agent.journal.interface import Job, Outgoing, Snapshot
 from backup_agent.journal.rows import Row
@@ -42,24 +43,29 @@ def depth(connection: Connection) -> int:
     return int(connection.rows("SELECT count(*) FROM outbox")[0][0])
 
 
-def snapshot(connection: Connection, *, tasks: bool = True) -> Snapshot:
-    """Without `tasks` the journal is of a version that knows none."""
+def snapshot(connection: Connection, version: int = schema.VERSION) -> Snapshot:
+    """`version` is the journal's: older ones know less."""
     connection.rows("BEGIN")
     try:
         oldest = connection.read(_moment, "SELECT recorded FROM outbox ORDER BY id LIMIT 1")
         outcomes = connection.read(_outcome, "SELECT type, count FROM outcomes ORDER BY type")
         return Snapshot(
             active=active(connection),
-            tasks=open_tasks(connection) if tasks else (),
+            tasks=open_tasks(connection) if version >= schema.WITH_TASKS else (),
             last_completed=last(connection, State.COMPLETED),
             last_failed=last(connection, State.FAILED),
             outbox_depth=depth(connection),
             outbox_oldest=oldest[0] if oldest else None,
             outcomes=dict(outcomes),
             since=connection.read(_moment, "SELECT created FROM about")[0],
+            verdicts=_verdicts(connection) if version >= schema.WITH_VERDICTS else (),
         )
     finally:
         connection.rows("ROLLBACK")
+
+
+def _verdicts(connection: Connection) -> Sequence[Verdict]:
+    return connection.read(rows.verdict, f"SELECT {rows.VERDICT} FROM verdicts ORDER BY level, result")  # noqa: S608
 
 
 def _body(row: Row) -> bytes:

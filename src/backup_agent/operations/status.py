@@ -10,6 +10,7 @@ from backup_agent.domain.event import EventError
 from backup_agent.domain.manifest import BackupType
 from backup_agent.domain.process import ProcessId
 from backup_agent.domain.state import Phase
+from backup_agent.domain.verification import Verdict
 from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.instance.process import lives
 from backup_agent.journal.interface import Job, View
@@ -92,6 +93,8 @@ class Status:
     """For how long its oldest event has waited."""
     last_completed: Ended | None = None
     last_failed: Ended | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    """The last verification of each level and result, the newest first."""
 
 
 def status(sources: Sources, now: datetime) -> Status:
@@ -111,6 +114,7 @@ def status(sources: Sources, now: datetime) -> Status:
         outbox_oldest=None if oldest is None else max(now - oldest, timedelta()),
         last_completed=_ended(snapshot.last_completed),
         last_failed=_ended(snapshot.last_failed),
+        verdicts=tuple(sorted(snapshot.verdicts, key=lambda one: one.time, reverse=True)),
     )
 
 

@@ -14,6 +14,7 @@ from backup_agent.domain import resource
 from backup_agent.domain.command import TaskCommand
 from backup_agent.domain.event import BackupEvent, EventError, EventType
 from backup_agent.domain.state import State
+from backup_agent.domain.verification import Verification
 from backup_agent.errors import BackupAgentError, ErrorCode, RejectedError
 from backup_agent.journal.interface import EventRecord, Job, Transaction
 from backup_agent.journal.tasks import LastTold, Task
@@ -40,7 +41,7 @@ class Said:
     noted: State | None = None
     """The state the journal is to have of the backup; None leaves it."""
     error: EventError | None = None
-    verification: dict[str, Any] | None = None
+    verification: Verification | None = None
 
 
 class Work:
@@ -139,6 +140,7 @@ def numbered(said: Said, transaction: Transaction, instance_id: str, clock: Cloc
     in seconds, which is more than any number that was counted.
     """
     now = clock.now()
+    verification = said.verification
     last = transaction.backups.last(said.backup_id)
     event = BackupEvent(
         type=said.type,
@@ -148,8 +150,9 @@ def numbered(said: Said, transaction: Transaction, instance_id: str, clock: Cloc
         status=said.status,
         time=timestamp(now),
         error=said.error,
-        verification=said.verification,
+        verification=None if verification is None else verification.summary(),
         backup={**said.backup, "status": said.status.value, "updated": timestamp(now).partition(".")[0]},
     )
     state = said.noted or (said.status if last is None else last.state)
-    return event, replace(record_of(event), state=state)
+    verdict = None if verification is None else verification.verdict
+    return event, replace(record_of(event), state=state, verdict=verdict)

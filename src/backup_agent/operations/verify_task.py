@@ -28,7 +28,7 @@ def said(verified: Verified) -> Said:
         State.COMPLETED,
         resource.of_completed(verified.sealed, verified.location, verification),
         error=None if error is None else EventError(code=error.code.value, message=error.message, hint=error.hint),
-        verification=verification.summary(),
+        verification=verification,
     )
 
 

@@ -6,7 +6,7 @@ config/alerts.yml shows how.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from backup_agent.domain.event import EventType
 from backup_agent.domain.state import Phase
+from backup_agent.domain.verification import Level, Verdict
 from backup_agent.errors import BackupAgentError
 from backup_agent.report.told import Told, told
 
@@ -45,6 +46,8 @@ class Remembered(Protocol):
     def last_failed(self) -> RememberedBackup | None: ...
     @property
     def outcomes(self) -> Mapping[EventType, int]: ...
+    @property
+    def verdicts(self) -> Iterable[Verdict]: ...
     @property
     def since(self) -> datetime: ...
     @property
@@ -123,6 +126,7 @@ class AgentCollector(Collector):
             yield from self._completed(found.last_completed)
         if found.last_failed is not None:
             yield self._failed(found.last_failed)
+        yield from self._verified(list(found.verdicts))
 
     def _completed(self, backup: RememberedBackup) -> Iterator[Metric]:
         last = "last_completed"
@@ -160,6 +164,24 @@ class AgentCollector(Collector):
         )
         failed.add_metric([self._subject.instance_id, code], backup.updated.timestamp())
         return failed
+
+    def _verified(self, verdicts: Sequence[Verdict]) -> Iterator[Metric]:
+        last = _gauge(
+            "last_verified_timestamp_seconds",
+            "When a verification of that level last ended with that result.",
+            ("instance_id", "level", "result"),
+        )
+        for one in verdicts:
+            last.add_metric([self._subject.instance_id, one.level.value, one.result.value], one.time.timestamp())
+        if verdicts:
+            yield last
+        for one in verdicts:
+            if one.level is Level.RESTORE and one.passed and one.seconds_to_serve is not None:
+                yield self._one(
+                    "last_verified_restore_seconds",
+                    "How long the last restore that passed took until a server answered, at low priority.",
+                    one.seconds_to_serve,
+                )
 
     def _running(self, live: Live) -> Iterator[Metric]:
         running = _gauge("running", "1 for the phase of the backup that runs.", ("instance_id", "phase"))

@@ -1,4 +1,4 @@
-"""Keeps the metrics file up to date: written when a backup has ended, however it did."""
+"""Keeps the metrics file up to date: written when a backup or its verification has ended, however they did."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from backup_agent.journal.reading import JournalReader
 from backup_agent.journal.sqlite import SqliteJournal
 from tests.unit.journal.commands import BACKUP, add, bodies
 
-SINCE = ("tasks_open", "tasks", "told")
 FIRST_OUTBOX = (
     "CREATE TABLE outbox ( id INTEGER PRIMARY KEY AUTOINCREMENT, backup_id TEXT NOT NULL REFERENCES jobs (id), "
     "type TEXT NOT NULL, routing_key TEXT NOT NULL, body BLOB NOT NULL, recorded TEXT NOT NULL ) STRICT"
@@ -31,9 +30,11 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-@pytest.fixture
-def first(path: Path) -> Path:
-    """A journal of version 1: a backup that has completed, one that runs, and two of five events still to be told."""
+@pytest.fixture(params=[1, 2])
+def older(request: pytest.FixtureRequest, path: Path) -> Path:
+    """A journal of an older version: a backup that has completed, one that runs, and two of five events still to be
+    told.
+    """
     journal = SqliteJournal(path, outbox=True)
     add(journal, EventType.ACCEPTED, EventType.STARTED, EventType.COMPLETED, backup_id=BACKUP)
     add(journal, EventType.STARTED, EventType.WARNING)
@@ -42,21 +43,26 @@ def first(path: Path) -> Path:
     journal.confirmed(5)
     journal.close()
     with raw(path) as connection:
-        for name in SINCE:
-            kind = "INDEX" if name == "tasks_open" else "TABLE"
-            connection.execute(f"DROP {kind} {name}")
-        rows = connection.execute("SELECT * FROM outbox").fetchall()
-        connection.execute("DROP TABLE outbox")
-        connection.execute(FIRST_OUTBOX)
-        connection.execute("CREATE INDEX outbox_backup ON outbox (backup_id, type)")
-        connection.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
-        connection.execute("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'outbox'")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute("DROP TABLE verdicts")
+        if request.param == 1:
+            make_first(connection)
+        connection.execute(f"PRAGMA user_version = {request.param}")
     return path
 
 
-def test_a_journal_of_the_first_version_is_gone_on_with(first: Path) -> None:
-    journal = SqliteJournal(first, outbox=True)
+def make_first(second: sqlite3.Connection) -> None:
+    for name in ("tasks", "told"):
+        second.execute(f"DROP TABLE {name}")
+    rows = second.execute("SELECT * FROM outbox").fetchall()
+    second.execute("DROP TABLE outbox")
+    second.execute(FIRST_OUTBOX)
+    second.execute("CREATE INDEX outbox_backup ON outbox (backup_id, type)")
+    second.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)", rows)
+    second.execute("UPDATE sqlite_sequence SET seq = 5 WHERE name = 'outbox'")
+
+
+def test_a_journal_of_an_older_version_is_gone_on_with(older: Path) -> None:
+    journal = SqliteJournal(older, outbox=True)
     job = journal.job(BACKUP)
     assert job is not None
     assert (job.state, job.sequence) == (State.COMPLETED, 3)
@@ -66,34 +72,35 @@ def test_a_journal_of_the_first_version_is_gone_on_with(first: Path) -> None:
     numbers = [event.id for event in journal.pending(10)]
     journal.close()
     assert numbers == [3, 4, 6], "no number is given twice"
-    again = SqliteJournal(first, outbox=True)
+    again = SqliteJournal(older, outbox=True)
     assert len(bodies(again)) == 3
     again.close()
-    with raw(first) as connection:
+    with raw(older) as connection:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-def test_one_that_is_only_looked_at_stays_as_it_is(first: Path) -> None:
-    before = first.read_bytes()
-    snapshot = JournalReader(first).snapshot()
-    assert (len(snapshot.active), list(snapshot.tasks), snapshot.outbox_depth) == (1, [], 2)
-    assert first.read_bytes() == before
+def test_one_that_is_only_looked_at_stays_as_it_is(older: Path) -> None:
+    before = older.read_bytes()
+    snapshot = JournalReader(older).snapshot()
+    assert (len(snapshot.active), snapshot.outbox_depth) == (1, 2)
+    assert (list(snapshot.tasks), list(snapshot.verdicts)) == ([], [])
+    assert older.read_bytes() == before
 
 
-def test_a_migration_that_is_interrupted_has_changed_nothing(first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "STATEMENTS", {**schema.STATEMENTS, "told": "CREATE TABLE nonsense"})
+def test_a_migration_that_is_interrupted_has_changed_nothing(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "STATEMENTS", {**schema.STATEMENTS, "verdicts": "CREATE TABLE nonsense"})
     with pytest.raises(JournalError):
-        SqliteJournal(first, outbox=True)
+        SqliteJournal(older, outbox=True)
     monkeypatch.undo()
-    journal = SqliteJournal(first, outbox=True)
+    journal = SqliteJournal(older, outbox=True)
     assert len(bodies(journal)) == 2
     journal.close()
 
 
-def test_a_damaged_one_is_set_aside_not_mended(first: Path) -> None:
-    with raw(first) as connection:
+def test_a_damaged_one_is_set_aside_not_mended(older: Path) -> None:
+    with raw(older) as connection:
         connection.execute("DROP TABLE outcomes")
     with pytest.raises(JournalError, match="its tables are not those"):
-        SqliteJournal(first, outbox=True)
-    assert not first.exists()
+        SqliteJournal(older, outbox=True)
+    assert not older.exists()

@@ -18,11 +18,12 @@ from structlog.testing import capture_logs
 
 from backup_agent.domain.event import EventType
 from backup_agent.domain.state import Phase
+from backup_agent.domain.verification import Level, Outcome, Verdict
 from backup_agent.errors import ConfigError, ErrorCode, JournalError
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.report.metrics import Live, Remembered, Subject
 from backup_agent.report.metrics_output import Metrics
-from tests.unit.journal.commands import add, event, put
+from tests.unit.journal.commands import BACKUP, add, event, put
 
 INSTANCE = "44b277eb-39be-4921-be31-3d61b43651d7"
 NOW = datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC)
@@ -45,6 +46,7 @@ class Snapshot:
     since: datetime = BEGUN
     outbox_depth: int = 0
     outbox_oldest: datetime | None = None
+    verdicts: tuple[Verdict, ...] = ()
 
 
 def body(**data: object) -> bytes:
@@ -71,6 +73,11 @@ FULL = Snapshot(
     {EventType.COMPLETED: 30, EventType.FAILED: 2},
     outbox_depth=3,
     outbox_oldest=NOW - timedelta(seconds=90),
+    verdicts=(
+        Verdict(Level.DIGEST, Outcome.FAILED, BACKUP, NOW - timedelta(hours=4), None),
+        Verdict(Level.RESTORE, Outcome.FAILED, BACKUP, NOW - timedelta(hours=5), None),
+        Verdict(Level.RESTORE, Outcome.PASSED, BACKUP, NOW - timedelta(hours=3), 41.5),
+    ),
 )
 LIVE = Live(broker_connected=False, spool_bytes=4096, phase=Phase.COPYING)
 
@@ -123,6 +130,10 @@ LASTING: Samples = {
     ("last_completed_lock_seconds", "innodb"): 0.035,
     ("last_completed_lock_seconds", "nontransactional"): 1.5,
     ("last_failed_timestamp_seconds", "store_full"): FAILED.updated.timestamp(),
+    ("last_verified_timestamp_seconds", "digest", "failed"): (NOW - timedelta(hours=4)).timestamp(),
+    ("last_verified_timestamp_seconds", "restore", "failed"): (NOW - timedelta(hours=5)).timestamp(),
+    ("last_verified_timestamp_seconds", "restore", "passed"): (NOW - timedelta(hours=3)).timestamp(),
+    ("last_verified_restore_seconds",): 41.5,
 }
 MOMENTARY: Samples = {
     ("outbox_oldest_age_seconds",): 90,
