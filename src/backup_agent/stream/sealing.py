@@ -145,7 +145,7 @@ class Sealing:
             if file is None:
                 return self._seal_into_memory(chunk, expected)
             try:
-                entry = self._seal_pieces(chunk, file.write)
+                entry = self._seal_pieces(chunk, file.write_soon)
                 file.finish()
             except OSError as error:
                 file.remove()

@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the free space."""
 _PIECE = 1 << 20
+_SOON = 2 << 20
+"""Bytes: 20 ms of a disk that takes 100 MB a second."""
 
 
 def _new_veil() -> Veil:
@@ -141,6 +143,7 @@ class SpoolFile:
         self._claimed = claimed
         self._give_back = give_back
         self.size = 0
+        self._begun = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
@@ -150,6 +153,16 @@ class SpoolFile:
             while done < view.nbytes:
                 done += os.pwrite(self._descriptor, view[done:], self.size + done)
             self.size += done
+
+    def write_soon(self, piece: bytes | bytearray | memoryview) -> None:
+        """As `write`, and has the disk begin with it every 2 MiB: for what may wait until the disk takes it.
+
+        The kernel would collect it for seconds, and an fsync of the database's log would then wait behind all of it.
+        """
+        self.write(piece)
+        if self.size - self._begun >= _SOON:
+            os.posix_fadvise(self._descriptor, self._begun, self.size - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self.size
 
     def finish(self) -> None:
         """Nothing more will be written: gives back what was claimed and not used, or takes what was used beyond it."""

@@ -164,6 +164,30 @@ def test_what_was_written_is_read_back(tmp_path: Path, *, veiled: bool) -> None:
         assert b"".join(map(bytes, file.pieces())) == content
 
 
+def test_the_disk_is_told_early_to_begin_with_what_may_wait_and_with_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def observed(descriptor: int, start: int, size: int, advice: int) -> None:
+        advise(descriptor, start, size, advice)
+        begun.append((start, size))
+
+    monkeypatch.setattr(os, "posix_fadvise", observed)
+    content = os.urandom(512 * KIB)
+    with Spool(tmp_path / "s", SpoolBounds(limit=GIB, reserve=0, floor=0)) as spool:
+        for soon, expected in ((True, [(0, 2048 * KIB), (2048 * KIB, 2048 * KIB)]), (False, [])):
+            file = spool.claim(9 * len(content), locked=False)
+            assert file is not None
+            for _ in range(9):
+                (file.write_soon if soon else file.write)(content)
+            file.finish()
+            assert begun == expected
+            assert b"".join(map(bytes, file.pieces())) == 9 * content
+            begun.clear()
+
+
 def test_under_a_veil_nothing_on_disk_is_legible_or_alike(tmp_path: Path) -> None:
     content = b"Legible." * KIB
     with Spool(tmp_path / "s", ROOMY, veiled=True) as spool:
