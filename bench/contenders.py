@@ -15,17 +15,16 @@ from typing import Literal, Protocol
 
 from bench.measure import Measured, clean_environment
 from bench.stores import (
-    ACCESS_KEY,
     BUCKET,
     CONTAINER,
     REGION,
-    SECRET_KEY,
     SWIFT_KEY,
     SWIFT_USER,
     S3Endpoint,
     SwiftEndpoint,
 )
 from bench.tools import find, path_of, why_missing
+from tests.servers.juicefs import ACCESS_KEY, SECRET_KEY
 from tests.servers.mariadb import PrivateMariaDB
 
 StoreKind = Literal["none", "s3", "swift"]

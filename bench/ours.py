@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from bench.contenders import OURS, OURS_ENCRYPTED, RECIPIENT, BrokenError, Run, StoreKind
 from bench.measure import Measured, measure
-from bench.stores import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
+from bench.stores import BUCKET, REGION
+from tests.servers.juicefs import ACCESS_KEY, SECRET_KEY
 from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER
 
 

@@ -5,14 +5,11 @@ All are private processes on loopback that end with the one that started them.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +23,8 @@ import psutil
 from botocore.config import Config
 
 from bench.tools import path_of, python_of
-from tests.servers.mariadb import free_port
+from tests.servers.juicefs import ACCESS_KEY, SECRET_KEY, PrivateJuiceFS
+from tests.servers.swift import PrivateSwift
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,12 +33,9 @@ BUCKET = "bench"
 CONTAINER = "bench"
 SEGMENTS = "bench_segments"
 """Where the client puts the pieces of what is too large for one object."""
-ACCESS_KEY = "access-key"
-SECRET_KEY = "secret-key-of-the-bench"
 REGION = "us-east-1"
 SWIFT_USER = "test:tester"
 SWIFT_KEY = "testing"
-START_SECONDS = 60.0
 IN_MEMORY = Path("/dev/shm")
 _MEMORY_SHARE = 3
 """Times the data that must be free before a store's files may be in memory: the database's are cached there as well."""
@@ -84,8 +79,10 @@ class SwiftEndpoint:
         return f"{self.url}/auth/v1.0"
 
     def sizes(self, prefix: str, container: str = CONTAINER) -> dict[str, int]:
-        """Bytes of each object whose name begins with `prefix`; a segmented one has those of all its segments."""
-        listed = json.loads(self._ask("GET", f"{container}?format=json&limit=10000&prefix={prefix}"))
+        """Bytes of each object whose name begins with `prefix`; a segmented one has those of all its segments. At
+        most so many as Swift lists at once.
+        """
+        listed = json.loads(self._ask("GET", f"{container}?format=json&prefix={prefix}"))
         return {stored["name"]: stored["bytes"] for stored in listed}
 
     def remove(self, prefix: str) -> None:
@@ -118,28 +115,9 @@ def directory_in_memory(total: int) -> Path | None:
 @contextmanager
 def s3_server(base: Path) -> Iterator[S3Endpoint]:
     """JuiceFS's gateway, which is MinIO's front end, on files below `base`."""
-    program = path_of("juicefs")
     base.mkdir(parents=True)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(base),
-        "MINIO_ROOT_USER": ACCESS_KEY,
-        "MINIO_ROOT_PASSWORD": SECRET_KEY,
-    }
-    meta = f"sqlite3://{base}/meta.db"
-    subprocess.run(
-        [program, "format", "--storage", "file", "--bucket", f"{base}/data/", "--trash-days", "0", meta, "bench"],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    port = free_port()
-    options = ["--no-usage-report", "--no-banner", "--multi-buckets", "--keep-etag", "--object-meta"]
-    cache = ["--cache-size", "0", "--cache-dir", f"{base}/cache"]
-    command = [program, "gateway", *options, *cache, meta, f"127.0.0.1:{port}"]
-    with _running(command, environment, base / "gateway.log") as process:
-        _wait_for(port, process, base / "gateway.log")
-        endpoint = S3Endpoint(f"http://127.0.0.1:{port}")
+    with PrivateJuiceFS(base, path_of("juicefs")) as server:
+        endpoint = S3Endpoint(f"http://127.0.0.1:{server.port}")
         endpoint.client().create_bucket(Bucket=BUCKET)
         yield endpoint
 
@@ -150,14 +128,8 @@ def swift_server(base: Path) -> Iterator[SwiftEndpoint]:
     python = python_of("swift")
     if python is None:
         raise FileNotFoundError("swift is not installed")
-    base.mkdir(parents=True)
-    ports = {name: free_port() for name in ("proxy", "account", "container", "object")}
-    script = Path(__file__).with_name("swift_node.py")
-    with _running(
-        [python, str(script), str(base), json.dumps(ports)], {**os.environ, "HOME": str(base)}, base / "log"
-    ) as process:
-        _wait_for_swift(ports["proxy"], process, base / "log")
-        endpoint = SwiftEndpoint(f"http://127.0.0.1:{ports['proxy']}")
+    with PrivateSwift(base, python=python) as server:
+        endpoint = SwiftEndpoint(server.url)
         endpoint.create()
         yield endpoint
 
@@ -192,52 +164,3 @@ def _line(script: str, url: str, *arguments: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{int(line)}"
         finally:
             process.kill()
-
-
-@contextmanager
-def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """With its children gone at the end, and should this process be killed."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [path_of("setpriv"), "--pdeathsig", "KILL", *command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"a store did not start:\n{log.read_text('utf-8', 'replace')[-4000:]}") from error
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _wait_for_swift(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """The node makes the file `ready` when all four of its servers listen."""
-    _wait_for(port, process, log)
-    deadline = time.monotonic() + START_SECONDS
-    while not (log.parent / "ready").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"swift did not start:\n{log.read_text('utf-8', 'replace')[-4000:]}")
-        time.sleep(0.05)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", "/healthcheck")
-    connection.getresponse().read()
-    connection.close()

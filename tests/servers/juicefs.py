@@ -14,29 +14,34 @@ from typing import Self
 from backup_agent.storage.s3_client import S3Options
 from tests.servers.processes import free_port, program, running
 
+ACCESS_KEY = "access-key"
+SECRET_KEY = "secret-key"
+
 
 class PrivateJuiceFS:
     """Serves while its context is open, everything below `base`."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, binary: str | None = None) -> None:
+        """`binary` is another JuiceFS than that of setup/servers.sh."""
         self._base = base
+        self._binary = binary or program("juicefs")
         self._stack = ExitStack()
         self.port = free_port()
 
     def __enter__(self) -> Self:
         environment = {
             "HOME": str(self._base),
-            "MINIO_ROOT_USER": "access-key",
-            "MINIO_ROOT_PASSWORD": "secret-key",
+            "MINIO_ROOT_USER": ACCESS_KEY,
+            "MINIO_ROOT_PASSWORD": SECRET_KEY,
         }
         meta = f"sqlite3://{self._base}/meta.db"
         storage = ["--storage", "file", "--bucket", f"{self._base}/data/", "--trash-days", "0"]
-        subprocess.run([program("juicefs"), "format", *storage, meta, "test"], check=True, capture_output=True)
+        subprocess.run([self._binary, "format", *storage, meta, "test"], check=True, capture_output=True)
         options = ["--no-usage-report", "--no-banner", "--multi-buckets", "--keep-etag", "--object-meta"]
         cache = ["--cache-size", "0", "--cache-dir", f"{self._base}/cache"]
         self._stack.enter_context(
             running(
-                [program("juicefs"), "gateway", *options, *cache, meta, f"127.0.0.1:{self.port}"],
+                [self._binary, "gateway", *options, *cache, meta, f"127.0.0.1:{self.port}"],
                 self._base / "log",
                 self._listens,
                 environment=environment,
@@ -51,8 +56,8 @@ class PrivateJuiceFS:
         return S3Options(
             endpoint_url=f"http://127.0.0.1:{self.port}",
             region="us-east-1",
-            access_key_id="access-key",
-            secret_access_key="secret-key",
+            access_key_id=ACCESS_KEY,
+            secret_access_key=SECRET_KEY,
             connect_timeout_s=60,
             read_timeout_s=60,
         )

@@ -32,12 +32,20 @@ class PrivateSwift:
     """Serves while its context is open."""
 
     def __init__(
-        self, base: Path, *, token_life: int = 86400, crowd: int = 0, keystone: Mapping[str, str] | None = None
+        self,
+        base: Path,
+        *,
+        token_life: int = 86400,
+        crowd: int = 0,
+        keystone: Mapping[str, str] | None = None,
+        python: str | None = None,
     ) -> None:
         """`crowd` objects are listed in CROWD_ACCOUNT, and in CROWD_BUCKET. With `keystone`, the user to check tokens
-        by, it takes those of Keystone; without, it gives tokens that are good for `token_life` seconds.
+        by, it takes those of Keystone; without, it gives tokens that are good for `token_life` seconds. `python` is an
+        interpreter that has another Swift.
         """
         self._base = base
+        self._python = python
         self._settings = {"token_life": token_life, "crowd": crowd, "keystone": keystone}
         self._stack = ExitStack()
         self._ports = {name: free_port() for name in ("proxy", "account", "container", "object")}
@@ -45,7 +53,7 @@ class PrivateSwift:
 
     def __enter__(self) -> Self:
         self._base.mkdir(parents=True, exist_ok=True)
-        python = program("python") if self._settings["keystone"] else "/usr/bin/python3"
+        python = self._python or (program("python") if self._settings["keystone"] else "/usr/bin/python3")
         script = Path(__file__).with_name("swift_node.py")
         self._stack.enter_context(
             running(

@@ -267,7 +267,11 @@ def main(base: Path, ports: dict[str, int], settings: dict[str, object]) -> int:
     signal.signal(signal.SIGINT, stop)
     deadline = time.monotonic() + _START_SECONDS
     while not all(map(listens, ports.values())):
-        if time.monotonic() > deadline or os.waitpid(-1, os.WNOHANG)[0]:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid or time.monotonic() > deadline:
+            silent = [name for name, port in ports.items() if not listens(port)]
+            ended = f"server {pid} of {pids} ended with {status}; " if pid else ""
+            sys.stderr.write(f"{ended}{silent} did not listen\n")
             stop(signal.SIGTERM, None)
         time.sleep(0.05)
     crowd = int(str(settings["crowd"]))
