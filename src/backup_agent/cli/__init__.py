@@ -18,7 +18,7 @@ from backup_agent.cli.restore import restore
 from backup_agent.cli.run import run
 from backup_agent.cli.run_once import run_once
 from backup_agent.cli.show import show
-from backup_agent.cli.signals import SIGNALS
+from backup_agent.cli.signals import SIGNALS, until_heeded
 from backup_agent.cli.status import status
 from backup_agent.cli.verify import verify
 from backup_agent.stream.memory import return_freed_memory
@@ -74,6 +74,9 @@ def main() -> None:
     """Carries out a command line. A signal that comes when all is done does not change the exit status any more; those
     that come before a command heeds them are `__main__`'s business.
     """
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, until_heeded)
     return_freed_memory()
     try:
         app()

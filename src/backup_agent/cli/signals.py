@@ -15,6 +15,14 @@ from backup_agent.errors import ErrorCode, InterruptedByOperator
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def until_heeded(number: int, _: FrameType | None) -> None:
+    """A handler that ends the process as the signal does by itself: of a process that is there for one command, which
+    `acted_upon` tells by it.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 @contextmanager
 def heeded(cancellation: Cancellation, hurry: Cancellation) -> Iterator[list[int]]:
     """Yields the list of the signals received so far."""
@@ -38,7 +46,8 @@ def heeded(cancellation: Cancellation, hurry: Cancellation) -> Iterator[list[int
 
 @contextmanager
 def acted_upon(numbers: Sequence[int], act: Callable[[int], None]) -> Iterator[None]:
-    """Calls `act` with each of these signals, in a thread of its own.
+    """Calls `act` with each of these signals, in a thread of its own. In a process that is there for one command they
+    are ignored afterwards: at no moment do they change the status of what has ended.
 
     A handler runs in the middle of whatever the main thread does, perhaps while it holds the very lock that a
     cancellation needs. Putting into a SimpleQueue is safe there.
@@ -61,6 +70,6 @@ def acted_upon(numbers: Sequence[int], act: Callable[[int], None]) -> Iterator[N
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if handler is until_heeded else handler)
         pending.put(None)
         actor.join()
