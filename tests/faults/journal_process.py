@@ -2,9 +2,9 @@
 
     python -m tests.faults.journal_process MODE PATH [USER]
 
-`write` adds jobs for ever and tells each number once it was committed; `count` raises the job's number a hundred times;
-`fill` writes big events until it can't; `look` reads as who may write nothing. An error is told by code, message and
-hint. USER is the number of the user to become after everything was imported.
+`write` adds jobs for ever and tells each number once it was committed; `obey` does so for each line it is sent; `count`
+raises the job's number a hundred times; `fill` writes big events until it can't; `look` reads as who may write nothing.
+An error is told by code, message and hint. USER is the number of the user to become after everything was imported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import itertools
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from backup_agent.domain.event import EventType
@@ -34,13 +35,18 @@ def numbered(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
 
 
-def write(path: Path) -> None:
+def write(path: Path, wait: Callable[[], object] = lambda: None) -> None:
     journal = SqliteJournal(path, outbox=True)
     for number in itertools.count(len(journal.jobs(1_000_000))):
+        wait()
         with journal.transaction() as transaction:
             transaction.add(new_job(numbered(number)))
             transaction.record(event(EventType.STARTED, 1, numbered(number), body=str(number).encode() * 1000))
         say(number)
+
+
+def obey(path: Path) -> None:
+    write(path, sys.stdin.readline)
 
 
 def count(path: Path) -> None:
@@ -78,7 +84,7 @@ def main() -> None:
         os.setgid(int(user[0]))
         os.setuid(int(user[0]))
     try:
-        {"write": write, "count": count, "fill": fill, "look": look}[mode](Path(path))
+        {"write": write, "obey": obey, "count": count, "fill": fill, "look": look}[mode](Path(path))
     except JournalError as error:
         say(f"{error.code} {error.message} | {error.hint}")
 

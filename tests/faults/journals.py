@@ -31,6 +31,14 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def obeyed(process: subprocess.Popen[str]) -> str:
+    """What it says when it has done its part once more."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return said(process)
+
+
 def sound(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as raw:
         checks = [*raw.execute("PRAGMA integrity_check"), *raw.execute("PRAGMA foreign_key_check")]

@@ -15,7 +15,7 @@ from backup_agent.journal.reading import JournalReader
 from backup_agent.journal.sqlite import SqliteJournal
 from tests.faults.disks import IS_ROOT, files_limited_to, remount_read_only, small_disk
 from tests.faults.journal_process import BIG
-from tests.faults.journals import run, said, sound, worker
+from tests.faults.journals import obeyed, run, sound, worker
 from tests.unit.journal.commands import BACKUP, add, event, put
 from tests.unit.journal.test_file import killed, written
 
@@ -106,14 +106,14 @@ def test_root_and_the_service_s_user_share_a_journal(public: Path) -> None:
     path = directory / "journal.sqlite"
     journal = SqliteJournal(path, outbox=True)
     add(journal, EventType.STARTED)
-    with worker("write", path, user=NOBODY) as service:
-        assert said(service) == "1"
+    with worker("obey", path, user=NOBODY) as service:
+        assert obeyed(service) == "1"
         add(journal, EventType.STARTED)
-        assert said(service).isdigit()
+        assert obeyed(service) == "2"
     journal.close()
 
-    with worker("write", path, user=NOBODY) as service:
-        assert said(service).isdigit()
+    with worker("obey", path, user=NOBODY) as service:
+        assert obeyed(service) == "4"
     assert {one.stat().st_uid for one in directory.iterdir()} == {NOBODY}
 
 
