@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +37,7 @@ NOT_BEGUN = {
     "before BUILDING is noted",
 }
 """Then nothing was lost: the next start takes the backup."""
+LOCKED = "tables are locked"
 CHANCE = random.Random(26)
 MOMENTS = [round(CHANCE.uniform(0, 2.5), 2) for _ in range(8)]
 """Seconds after a command was sent: from before it has come to after the backup's end."""
@@ -69,6 +70,13 @@ def killed_at(point: str, agent: ConfinedAgent, *, mark: Path) -> Daemon:
     return Daemon(agent, prefix=[LAUNCHER, point, str(mark)])
 
 
+@contextmanager
+def reached(point: str, shop: PrivateMariaDB) -> Iterator[None]:
+    """A backup that begins meanwhile comes to the point. That tables are locked is told only while they are."""
+    with notes_are_written(shop) if point == LOCKED else nullcontext():
+        yield
+
+
 def restores(agent: ConfinedAgent, backup_id: str, target: Path, shop: PrivateMariaDB) -> None:
     agent.restore(backup_id, target)
     with serving(target) as restored:
@@ -82,7 +90,7 @@ def test_killed_at_each_step_of_a_backup(
 ) -> None:
     message = create(agent)
     backup_id = id_of(message)
-    with killed_at(point, agent, mark=tmp_path / "killed") as first:
+    with reached(point, shop), killed_at(point, agent, mark=tmp_path / "killed") as first:
         platform.await_queue()
         platform.send(message)
         assert first.end().status == -9, first.text
@@ -134,7 +142,7 @@ def test_killed_at_each_step_of_the_recovery(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, tmp_path: Path, point: str
 ) -> None:
     message = create(agent)
-    with killed_at("tables are locked", agent, mark=tmp_path / "first") as first:
+    with reached(LOCKED, shop), killed_at(LOCKED, agent, mark=tmp_path / "first") as first:
         platform.await_queue()
         platform.send(message)
         assert first.end().status == -9, first.text
@@ -155,16 +163,17 @@ def test_an_interrupted_backup_is_taken_again_where_that_is_wanted_so_often(
     agent = daemon_agent(tmp_path / "agent", shop, [shared_rabbitmq.url], extra=extra)
     lucky, unlucky = create(agent), create(agent)
     with Platform(shared_rabbitmq, agent) as platform:
-        with killed_at("tables are locked", agent, mark=tmp_path / "first") as first:
+        with reached(LOCKED, shop), killed_at(LOCKED, agent, mark=tmp_path / "first") as first:
             platform.await_queue()
             platform.send(lucky)
             assert first.end().status == -9
-        with killed_at("tables are locked", agent, mark=tmp_path / "first") as second:
+        with killed_at(LOCKED, agent, mark=tmp_path / "first") as second:
             assert platform.await_end(id_of(lucky))["type"] == "backup.completed"
             (tmp_path / "first").unlink()
-            platform.send(unlucky)
-            assert second.end().status == -9
-        with killed_at("tables are locked", agent, mark=tmp_path / "third") as third:
+            with reached(LOCKED, shop):
+                platform.send(unlucky)
+                assert second.end().status == -9
+        with reached(LOCKED, shop), killed_at(LOCKED, agent, mark=tmp_path / "third") as third:
             assert third.end().status == -9
         with Daemon(agent) as fourth:
             event = platform.await_end(id_of(unlucky))
@@ -178,7 +187,7 @@ def test_an_interrupted_backup_does_not_block_the_queue_while_somebody_else_has_
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB, tmp_path: Path
 ) -> None:
     interrupted, refused, following = create(agent), create(agent), create(agent)
-    with killed_at("tables are locked", agent, mark=tmp_path / "first") as first:
+    with reached(LOCKED, shop), killed_at(LOCKED, agent, mark=tmp_path / "first") as first:
         platform.await_queue()
         platform.send(interrupted)
         assert first.end().status == -9
