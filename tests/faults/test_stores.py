@@ -28,11 +28,12 @@ ROOM_TO_START = 25
 """Seconds that a busy machine may take to start and to end the agent."""
 
 
-def on_s3(base: Path, server: PrivateMariaDB, port: int) -> ConfinedAgent:
+def on_s3(base: Path, server: PrivateMariaDB, port: int, *, answer_s: int) -> ConfinedAgent:
+    """Which waits that long for an answer."""
     store: dict[str, Any] = {
         "retry_for_s": RETRY_SECONDS,
-        "connect_timeout_s": 1,
-        "read_timeout_s": 1,
+        "connect_timeout_s": answer_s,
+        "read_timeout_s": answer_s,
         "s3": {
             "endpoint_url": f"http://127.0.0.1:{port}",
             "region": "us-east-1",
@@ -56,7 +57,7 @@ def deaf_port() -> Iterator[int]:
 def test_an_endpoint_that_does_not_answer_is_given_up_in_time(
     tmp_path: Path, shop: PrivateMariaDB, deaf_port: int, how: str
 ) -> None:
-    agent = on_s3(tmp_path / "agent", shop, deaf_port if how == "deaf" else free_port())
+    agent = on_s3(tmp_path / "agent", shop, deaf_port if how == "deaf" else free_port(), answer_s=1)
     with nothing_left_behind(agent, shop):
         for arguments in (("run-once",), ("list",)):
             began = time.monotonic()
@@ -68,7 +69,7 @@ def test_an_endpoint_that_does_not_answer_is_given_up_in_time(
 def test_an_endpoint_that_denies_is_asked_once(tmp_path: Path, shop: PrivateMariaDB) -> None:
     with FaultProxy(free_port()) as proxy:
         proxy.otherwise = answered(403, "AccessDenied")
-        agent = on_s3(tmp_path / "agent", shop, int(proxy.url.rpartition(":")[2]))
+        agent = on_s3(tmp_path / "agent", shop, int(proxy.url.rpartition(":")[2]), answer_s=60)
         with nothing_left_behind(agent, shop):
             outcome = agent.run("run-once")
             refused(outcome, "store_denied", "store")
