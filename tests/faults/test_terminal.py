@@ -32,6 +32,7 @@ def test_a_backup_shows_a_bar_its_warning_and_its_fields(tmp_path: Path, shop: P
     agent = ConfinedAgent(tmp_path / "agent", shop, extra=extra)
     with notes_are_written(shop) as release, Terminal(agent, "run-once", "--name", MARKUP, columns=60) as terminal:
         until(lambda: terminal.ended or "blocking" in terminal.text, "the bar")
+        until(lambda: terminal.ended or "writes shop.notes" in terminal.text, "whom it waits for")
         release()
         assert terminal.end() == 0
     assert "\u2501\u2501\u2501" in terminal.text
