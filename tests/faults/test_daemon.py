@@ -19,7 +19,7 @@ from tests.daemon import Daemon, Platform, at_work, cancel, command, create, dae
 from tests.e2e.judging import serving
 from tests.faults.agents import ConfinedAgent, Running
 from tests.faults.stalls import notes_are_written
-from tests.faults.traces import nothing_left_behind, processes
+from tests.faults.traces import lock_is_free, nothing_left_behind, processes
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB, free_port
 from tests.servers.rabbitmq import PrivateRabbitMQ
@@ -103,10 +103,11 @@ def _phases(platform: Platform, backup_id: str) -> list[str]:
 def test_a_command_that_comes_again_attaches_and_then_hears_the_end_again(
     agent: ConfinedAgent, platform: Platform, shop: PrivateMariaDB
 ) -> None:
-    message = create(agent)
+    message, last = create(agent), create(agent)
     with notes_are_written(shop) as release, at_work(agent, platform):
-        platform.send(message, {**message, "id": "sent again by a platform that heard nothing"})
+        platform.send(message, {**message, "id": "sent again by a platform that heard nothing"}, last)
         platform.await_event(id_of(message), "backup.started")
+        assert platform.await_end(id_of(last))["type"] == "backup.rejected", "so those before it have been taken over"
         release()
         platform.await_end(id_of(message))
         assert kinds(platform, id_of(message)) == FULL_STORY
@@ -128,6 +129,7 @@ def test_a_second_backup_is_rejected_whoever_takes_the_first(
             assert agent.run("run-once").error["code"] == "instance_busy"
             release()
             platform.await_event(id_of(running), "backup.completed")
+        until(lambda: lock_is_free(agent), "the lock, which is released after that is told")
         with notes_are_written(shop) as release, Running(agent, "run-once", "--json") as by_hand:
             by_hand.await_word("backup.progress", phase="blocking")
             platform.send(also_refused)
@@ -301,6 +303,11 @@ def test_without_a_broker_the_daemon_says_what_is_missing(agent: ConfinedAgent) 
     assert "broker.urls is empty" in outcome.error["event"]
 
 
+def scraped(port: int) -> str:
+    content: bytes = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read()
+    return content.decode()
+
+
 def test_prometheus_is_told_by_the_daemon_and_by_run_once(
     tmp_path: Path, shop: PrivateMariaDB, shared_rabbitmq: PrivateRabbitMQ
 ) -> None:
@@ -317,9 +324,9 @@ def test_prometheus_is_told_by_the_daemon_and_by_run_once(
         with notes_are_written(shop) as release:
             platform.send(message)
             until(lambda: "blocking" in _phases(platform, id_of(message)), "the locks")
-            scraped = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60).read().decode()
-            assert f'backup_agent_running{{instance_id="{agent.instance_id}",phase="blocking"}} 1.0' in scraped
-            assert f"backup_agent_broker_connected{labels} 1.0" in scraped
+            blocking = f'backup_agent_running{{instance_id="{agent.instance_id}",phase="blocking"}} 1.0'
+            until(lambda: blocking in scraped(port), "the same in the metrics, which are told after the platform")
+            assert f"backup_agent_broker_connected{labels} 1.0" in scraped(port)
             release()
         assert platform.await_end(id_of(message))["type"] == "backup.completed"
         until(lambda: 'outcome="completed"} 2.0' in file.read_text(), "the second backup in the file")
