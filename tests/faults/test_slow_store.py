@@ -47,11 +47,14 @@ def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]:
         yield server
 
 
-def agent_behind(proxy: FaultProxy, s3: S3Server, base: Path, server: PrivateMariaDB, **extra: Any) -> ConfinedAgent:
+def agent_behind(
+    proxy: FaultProxy, s3: S3Server, base: Path, server: PrivateMariaDB, *, answer_s: int = 60, **extra: Any
+) -> ConfinedAgent:
+    """Which waits that long for an answer of the store."""
     options = s3.options()
     store = {
         "retry_for_s": 120,
-        "read_timeout_s": 1,
+        "read_timeout_s": answer_s,
         "s3": {
             "endpoint_url": proxy.url,
             "region": "us-east-1",
@@ -102,7 +105,6 @@ def test_locks_are_released_although_not_one_chunk_was_stored(
 ) -> None:
     opened = threading.Event()
     agent = agent_behind(proxy, s3, tmp_path, forum)
-    agent.with_config("read_timeout_s = 1", "read_timeout_s = 60")
     proxy.otherwise = puts_when(opened)
     with Running(agent, "run-once", "--json") as running:
         running.await_word("backup.progress", phase="finishing")
@@ -122,9 +124,8 @@ def test_without_a_spool_the_engine_waits_and_the_operator_is_told(
     tmp_path: Path, forum: PrivateMariaDB, s3: S3Server, proxy: FaultProxy
 ) -> None:
     opened = threading.Event()
-    agent = agent_behind(
-        proxy, s3, tmp_path, forum, spool={"max_mib": 0}, locks={"on_blocker": "wait", "max_lock_seconds": 2}
-    )
+    locks = {"on_blocker": "wait", "max_lock_seconds": 4}
+    agent = agent_behind(proxy, s3, tmp_path, forum, answer_s=3, spool={"max_mib": 0}, locks=locks)
     proxy.otherwise = puts_when(opened)
     with nothing_left_behind(agent, None):
         with Running(agent, "run-once") as running:
@@ -149,16 +150,21 @@ def test_a_spool_directory_that_cannot_be_made_is_told_before_anything_begins(
 
 
 @pytest.mark.parametrize(
-    "outage",
+    ("outage", "answer_s"),
     [
-        pytest.param(lambda: [unanswered()] * 6 + [answered(503, "SlowDown")] * 12, id="hangs, then refuses"),
-        pytest.param(lambda: [answered(500, "InternalError")] * 30, id="errors"),
+        pytest.param(lambda: [unanswered()] * 6 + [answered(503, "SlowDown")] * 12, 3, id="hangs, then refuses"),
+        pytest.param(lambda: [answered(500, "InternalError")] * 30, 60, id="errors"),
     ],
 )
 def test_an_outage_that_the_spool_outlasts_is_survived(
-    tmp_path: Path, forum: PrivateMariaDB, s3: S3Server, proxy: FaultProxy, outage: Callable[[], list[Step]]
+    tmp_path: Path,
+    forum: PrivateMariaDB,
+    s3: S3Server,
+    proxy: FaultProxy,
+    outage: Callable[[], list[Step]],
+    answer_s: int,
 ) -> None:
-    agent = agent_behind(proxy, s3, tmp_path, forum)
+    agent = agent_behind(proxy, s3, tmp_path, forum, answer_s=answer_s)
     script = iter(outage())
 
     def puts_fail_as_scripted(exchange: Exchange) -> None:
