@@ -3,7 +3,7 @@
     python -m tests.faults.journal_process MODE PATH [USER]
 
 `write` adds jobs for ever and tells each number once it was committed; `obey` does so for each line it is sent; `count`
-raises the job's number a hundred times; `fill` writes big events until it can't; `look` reads as who may write nothing.
+raises the job's number fifty times; `fill` writes big events until it can't; `look` reads as who may write nothing.
 An error is told by code, message and hint. USER is the number of the user to become after everything was imported.
 """
 
@@ -53,7 +53,7 @@ def count(path: Path) -> None:
     journal = SqliteJournal(path, outbox=True)
     say("ready")
     sys.stdin.readline()
-    for _ in range(100):
+    for _ in range(50):
         with journal.transaction() as transaction:
             job = transaction.job(BACKUP)
             if job is None:
