@@ -11,6 +11,7 @@ from backup_agent.instance.connection import Endpoint
 from backup_agent.instance.identity import RESTORE_ID_FILE
 from backup_agent.instance.interface import Instance
 from backup_agent.instance.mariadb import MariaDBInstance
+from tests.faults.waiting import until
 from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER, PrivateMariaDB, create_agent_user, free_port
 
 pytestmark = pytest.mark.server
@@ -54,14 +55,15 @@ def test_it_answers_over_tcp_too(shared_mariadb: PrivateMariaDB) -> None:
 
 def test_other_connections_of_the_same_user_are_seen_and_nobody_else_s(shared_mariadb: PrivateMariaDB) -> None:
     instance = instance_of(shared_mariadb)
-    assert instance.connections() == frozenset()
+    until(lambda: not instance.connections(), "the end of those that were closed just now")
     with (
         shared_mariadb.connect(),
         shared_mariadb.connect(AGENT_USER, AGENT_PASSWORD) as ours,
         ours.cursor() as cursor,
     ):
         cursor.execute("SELECT CONNECTION_ID()")
-        assert instance.connections() == set(cursor.fetchone())
+        ((number,),) = cursor.fetchall()
+        until(lambda: instance.connections() == {number}, "ours alone")
 
 
 def test_a_restart_keeps_the_lineage(mariadb: PrivateMariaDB) -> None:

@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pymysql
 import pytest
+from pymysql.constants import ER
 
 from backup_agent.errors import ErrorCode, InstanceError
 from backup_agent.instance import connection
 from backup_agent.instance.connection import Endpoint
 from backup_agent.instance.grants import BACKUP_GRANTS, account_literal
 from backup_agent.instance.mariadb import MariaDBInstance
+from tests.faults.waiting import until
 from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER, PrivateMariaDB, create_agent_user
 
 pytestmark = pytest.mark.server
@@ -159,15 +163,24 @@ def test_a_server_that_does_not_answer_is_unreachable_in_bounded_time(
     assert "timed out" in error.message
 
 
+def connected(server: PrivateMariaDB, held: ExitStack) -> bool:
+    """Whether there was a connection left; it is then held."""
+    try:
+        held.enter_context(closing(server.connect(AGENT_USER, "p")))
+    except pymysql.err.OperationalError as error:
+        if error.args[0] != ER.CON_COUNT_ERROR:
+            raise
+        return False
+    return True
+
+
 def test_a_server_without_a_free_connection_is_unreachable(tmp_path: Path) -> None:
     with PrivateMariaDB(tmp_path / "server", extra_options={"max-connections": 10}) as server:
         server.execute("CREATE USER backup_agent@localhost IDENTIFIED BY 'p'")
-        held = [server.connect(AGENT_USER, "p") for _ in range(10)]
-        try:
+        with ExitStack() as held:
+            for _ in range(10):
+                until(lambda: connected(server, held), "the end of connections that were closed before")
             error = refusal(instance_of(server, password="p"))
-        finally:
-            for one in held:
-                one.close()
     assert error.code is ErrorCode.DATABASE_UNREACHABLE
     assert "Too many connections" in error.message
 
