@@ -25,6 +25,8 @@ class MemoryOutbox:
     def __init__(self) -> None:
         self.fault: BackupAgentError | None = None
         self.looked = 0
+        self.seen: set[int] = set()
+        """The events that were handed out."""
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._last = 0
@@ -47,7 +49,9 @@ class MemoryOutbox:
         self.looked += 1
         self._check()
         with self._lock:
-            return list(self._events.values())[:limit]
+            events = list(self._events.values())[:limit]
+        self.seen.update(event.id for event in events)
+        return events
 
     def confirmed(self, event_id: int) -> None:
         self._check()

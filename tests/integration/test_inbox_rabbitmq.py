@@ -20,7 +20,7 @@ from backup_agent.broker.topology import COMMANDS, DEAD_LETTER, DELIVERY_LIMIT, 
 from backup_agent.errors import ErrorCode, JournalError
 from backup_agent.inbox.interface import Refused
 from backup_agent.inbox.rabbitmq import RabbitInbox
-from tests.faults.waiting import until
+from tests.faults.waiting import PATIENCE, until
 from tests.integration.brokered import Commands, at_work, dead_letter, in_thread, next_message, rest, send, words
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
@@ -309,7 +309,7 @@ def test_stopping_ends_it_within_a_second_and_returns_what_was_not_taken(
     inbox = RabbitInbox(rabbitmq.settings(), instance, full)
     with at_work(inbox) as thread:
         send(channel, instance, b"later")
-        assert reached.wait(20)
+        assert reached.wait(PATIENCE)
         began = time.monotonic()
         inbox.stop()
         thread.join()
