@@ -43,6 +43,8 @@ pipeline = {name}-server
 [app:{name}-server]
 use = egg:swift#{name}
 container_update_timeout = 30
+node_timeout = 60
+conn_timeout = 30
 """
 _PROXY = """
 [pipeline:main]
@@ -50,6 +52,8 @@ pipeline = catch_errors gatekeeper healthcheck cache listing_formats {auth} copy
 dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
+node_timeout = 60
+conn_timeout = 30
 account_autocreate = true
 allow_account_management = true
 [filter:catch_errors]
