@@ -12,6 +12,7 @@ from tests.administered import administered_agent, answer, answers, ask, create_
 from tests.daemon import Daemon, Platform
 from tests.faults.agents import ConfinedAgent
 from tests.faults.killpoint import OPERATING
+from tests.faults.waiting import until
 from tests.servers.keeper import Keeper
 from tests.servers.mariadb import PrivateMariaDB
 from tests.servers.rabbitmq import PrivateRabbitMQ
@@ -84,11 +85,16 @@ def test_killed_a_user_is_made_once_with_the_password_and_a_deletion_is_one(
     assert (user, "%") not in users(server)
 
 
+def uptime(server: PrivateMariaDB) -> int:
+    return int(server.query("SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1])
+
+
 @pytest.mark.parametrize("point", ["begun, and nothing is done", "all is done, and not noted"])
 def test_killed_a_restart_is_seen_to_have_been_one_and_is_not_made_twice(
     agent: ConfinedAgent, platform: Platform, server: PrivateMariaDB, tmp_path: Path, point: str
 ) -> None:
     message = ask(agent, "restart")
+    until(lambda: uptime(server) > 0, "another second: a restart is told by when the server was started")
     with Keeper(server, agent.runtime_dir) as keeper:
         killed_at(point, agent, platform, tmp_path / "killed", message)
         assert answered_after(agent, platform, message)["status"] == "DONE"
