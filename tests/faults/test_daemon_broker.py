@@ -146,6 +146,7 @@ def test_a_broker_whose_disk_is_full(
         platform.send(message)
         platform.await_event(id_of(message), "backup.started")
         with fragile_broker.without_room():
+            daemon.await_word("the broker takes no messages now")
             release()
             daemon.await_word("backup.completed")
             assert not platform.events(id_of(message), "backup.completed")
