@@ -24,8 +24,10 @@ from tests.servers.mariadb import PrivateMariaDB, free_port
 pytestmark = pytest.mark.server
 
 RETRY_SECONDS = 2
-ROOM_TO_START = 25
-"""Seconds that a busy machine may take to start and to end the agent."""
+ROOM_TO_START = 50
+"""Seconds that a busy machine may take to start and to end the agent. Together less than the 60 that the agent waits
+for an answer unless it is told otherwise.
+"""
 
 
 def on_s3(base: Path, server: PrivateMariaDB, port: int, *, answer_s: int) -> ConfinedAgent:
