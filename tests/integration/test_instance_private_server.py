@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.faults.waiting import until
 from tests.servers.mariadb import AGENT_PASSWORD, AGENT_USER, PrivateMariaDB, create_agent_user
 
 pytestmark = pytest.mark.server
@@ -40,10 +40,7 @@ def test_a_server_ends_with_a_killed_test_run(tmp_path: Path) -> None:
         assert run.stdout is not None
         server = psutil.Process(int(run.stdout.readline()))
         run.kill()
-    deadline = time.monotonic() + 30
-    while not ended(server) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert ended(server)
+    until(lambda: ended(server), "the server's end")
 
 
 def ended(process: psutil.Process) -> bool:
