@@ -195,6 +195,7 @@ class PrivateRabbitMQ:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
+            self._wait_for_epmd(self._epmd)
         with (self.base / "log" / "startup").open("ab") as output:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", BIN / "rabbitmq-server"],
@@ -204,6 +205,17 @@ class PrivateRabbitMQ:
                 stdout=output,
                 stderr=output,
             )
+
+    def _wait_for_epmd(self, epmd: subprocess.Popen[bytes]) -> None:
+        """Or a broker that is faster than it would start one of its own after all."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._epmd_port)) == 0:
+                    return
+            if epmd.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"epmd did not start on port {self._epmd_port}: status {epmd.poll()}")
+            time.sleep(0.02)
 
     def _wait_until_ready(self) -> None:
         """The listeners are opened last: who answers on one is ready."""
