@@ -274,6 +274,7 @@ def swift_line(shared_swift_line: SwiftLine) -> SwiftLine:
     for entry in line.direct.list(""):
         line.direct.delete(entry.key)
     for store in (line.impatient, line.patient):
-        store.prepare(CONTAINER)
+        line.retrying(store).prepare(CONTAINER)  # the host may be slower than one of them is patient
+    line.retries.clear()
     line.proxy.forget()
     return line

@@ -7,13 +7,14 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from backup_agent.cancellation import Cancellation
 from backup_agent.errors import (
     StoreError,
+    TransientStoreError,
 )
 from backup_agent.storage.interface import Store
 from backup_agent.storage.retry import Retry, RetryingStore
@@ -23,6 +24,8 @@ from tests.servers.faultproxy import (
     FaultProxy,
     answered,
 )
+
+T = TypeVar("T")
 
 KEY = "box/instance/backup/chunk-00000000.zst"
 MIB = 1 << 20
@@ -68,6 +71,18 @@ class Line:
             cancellation=cancellation or Cancellation(),
             on_retry=self.retries.append,
         )
+
+
+def with_some_time_out(attempt: Callable[[float], T]) -> T:
+    """What `attempt` returns when it is called with a time-out. With longer ones if need be: on a busy host, somebody
+    who works steadily may be still for as long as a short one.
+    """
+    for timeout_s in (TIMEOUT_S, 4 * TIMEOUT_S):
+        try:
+            return attempt(timeout_s)
+        except TransientStoreError:
+            continue
+    return attempt(16 * TIMEOUT_S)
 
 
 def failure(request: Callable[[], Any]) -> StoreError:

@@ -26,12 +26,12 @@ class SwiftLine:
         self.proxy = proxy
         self.account = account
         self.direct = self.store(server.options())
-        self.impatient, self.patient = self.store(self.options()), self.store(self.options(timeout_s=PATIENT_S))
+        self.impatient, self.patient = self.store(self.options(timeout_s=TIMEOUT_S)), self.store(self.options())
         self.faulty = ImpatientOfSilence(proxy, self.impatient, self.patient)
         self.retries: list[Retry] = []
 
     def options(self, **changes: Any) -> SwiftOptions:
-        return self.server.options(**{"url": self.proxy.url, "timeout_s": TIMEOUT_S, **changes})
+        return self.server.options(**{"url": self.proxy.url, "timeout_s": PATIENT_S, **changes})
 
     def store(self, options: SwiftOptions, account: str | None = None, *, create: bool = True) -> SwiftStore:
         """Closed with the line."""

@@ -197,34 +197,25 @@ def test_missing_credentials_are_denied_with_a_hint_at_where_they_go(
     assert "store.s3.access_key_id" in error.hint
 
 
-@pytest.mark.alone
 def test_cancelling_ends_a_wait_at_once_and_gives_its_reason(line: Line) -> None:
-    line.proxy.otherwise = E503
+    line.proxy.otherwise = answered(503, "ServiceUnavailable", headers={"Retry-After": "60"})
     cancellation = Cancellation()
     reason = InterruptedByOperator(ErrorCode.INTERRUPTED, "stopped by SIGTERM", "Start it again.")
-    cancelled_at: list[float] = []
+    waiting_since: list[float] = []
 
-    def cancel() -> None:
-        cancelled_at.append(time.monotonic())
-        cancellation.cancel(reason)
+    def cancel_soon(retry: Retry) -> None:
+        assert retry.wait_s == 60
+        waiting_since.append(time.monotonic())
+        threading.Timer(0.05, lambda: cancellation.cancel(reason)).start()
 
-    def cancel_during_a_long_wait(retry: Retry) -> None:
-        if retry.wait_s > 0.7:
-            threading.Timer(0.05, cancel).start()
-
-    store = RetryingStore(
-        line.faulty,
-        give_up_after=60,
-        cancellation=cancellation,
-        on_retry=cancel_during_a_long_wait,
-        fraction=lambda: 0.0,
-    )
+    store = RetryingStore(line.faulty, give_up_after=600, cancellation=cancellation, on_retry=cancel_soon)
 
     with pytest.raises(InterruptedByOperator) as caught:
         store.put(KEY, SMALL)
 
     assert caught.value.message == reason.message
-    assert time.monotonic() - cancelled_at[0] < 0.4
+    assert time.monotonic() - waiting_since[0] < 50, "the rest of the minute was not waited for"
+    assert len(waiting_since) == 1
 
 
 def test_after_a_cancellation_the_store_refuses_at_once(line: Line) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from backup_agent.errors import ErrorCode, StoreError, TransientStoreError
 from tests.contract.conftest import CROWD
-from tests.contract.line import KEY, LARGE, MIB, PATIENT_S, SMALL, TIMEOUT_S, failed_tries, failure
+from tests.contract.line import KEY, LARGE, MIB, PATIENT_S, SMALL, TIMEOUT_S, failed_tries, failure, with_some_time_out
 from tests.contract.swift_line import SwiftLine, refused
 from tests.servers.faultproxy import altered, answer_lost, download_cut, passed, unanswered, upload_cut
 from tests.servers.swift import CROWD_ACCOUNT
@@ -96,7 +96,7 @@ def test_a_listing_cut_short_is_never_an_empty_or_shorter_one(swift_line: SwiftL
 
 
 def test_a_listing_goes_on_where_it_failed(swift_line: SwiftLine) -> None:
-    crowded = swift_line.store(swift_line.options(timeout_s=PATIENT_S), CROWD_ACCOUNT, create=False)
+    crowded = swift_line.store(swift_line.options(), CROWD_ACCOUNT, create=False)
     list(crowded.children(""))
     swift_line.proxy.play(passed(), passed(), refused(503))
 
@@ -134,18 +134,24 @@ def test_a_silent_store_is_left_after_the_read_time_out(swift_line: SwiftLine) -
 
 
 def test_a_store_that_reads_and_sends_slowly_but_steadily_is_given_the_time(swift_line: SwiftLine) -> None:
-    sender = swift_line.store(replace(swift_line.options(), read_timeout_s=PATIENT_S))
-    sender.prepare("box")
-    swift_line.proxy.play(passed(upload_rate=len(LARGE) / (1.3 * TIMEOUT_S)))
-
-    sender.put(KEY, LARGE)
-
-    assert swift_line.direct.get(KEY, limit=len(LARGE)) == LARGE
     small, other = LARGE[:MIB], f"{KEY}.small"
     swift_line.direct.put(other, small)
-    swift_line.proxy.play(passed(download_rate=len(small) / (1.3 * TIMEOUT_S)))
 
-    assert swift_line.impatient.get(other, limit=len(small)) == small
+    def send(timeout_s: float) -> None:
+        sender = swift_line.store(replace(swift_line.options(timeout_s=timeout_s), read_timeout_s=PATIENT_S))
+        sender.prepare("box")
+        swift_line.proxy.play(passed(upload_rate=len(LARGE) / (1.3 * timeout_s)))
+        sender.put(KEY, LARGE)
+
+    def read(timeout_s: float) -> bytes:
+        reader = swift_line.store(swift_line.options(timeout_s=timeout_s))
+        reader.prepare("box")
+        swift_line.proxy.play(passed(download_rate=len(small) / (1.3 * timeout_s)))
+        return reader.get(other, limit=len(small))
+
+    with_some_time_out(send)
+    assert swift_line.direct.get(KEY, limit=len(LARGE)) == LARGE
+    assert with_some_time_out(read) == small
 
 
 def test_an_upload_confirmed_with_another_digest_or_none_is_no_success(swift_line: SwiftLine) -> None:
@@ -194,7 +200,9 @@ def test_a_login_that_fails_for_now_is_tried_again(swift_line: SwiftLine) -> Non
     swift_line.retrying(fresh).put(KEY, SMALL)
 
     assert swift_line.direct.get(KEY, limit=MIB) == SMALL
-    assert [retry.error.code for retry in swift_line.retries] == [ErrorCode.STORE_UNREACHABLE] * 3
+    codes = [retry.error.code for retry in swift_line.retries]
+    assert codes[:3] == [ErrorCode.STORE_UNREACHABLE] * 3
+    assert set(codes) == {ErrorCode.STORE_UNREACHABLE}, "or a slow host has exceeded the time-out once more"
 
 
 def test_passing_refusals_are_tried_again_until_they_pass(swift_line: SwiftLine) -> None:

@@ -22,7 +22,7 @@ from types import FrameType
 from urllib.request import Request, urlopen
 
 _PR_SET_PDEATHSIG = 1
-_START_SECONDS = 60.0
+_START_SECONDS = 240.0
 _SERVERS = ("account", "container", "object")
 
 _COMMON = """[DEFAULT]
@@ -42,19 +42,20 @@ _STORAGE = """
 pipeline = {name}-server
 [app:{name}-server]
 use = egg:swift#{name}
-container_update_timeout = 30
+container_update_timeout = 60
+conn_timeout = 60
 node_timeout = 60
-conn_timeout = 30
 """
+"""A list that one server can't tell another of in time would be told later, by a daemon that does not run here."""
 _PROXY = """
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck cache listing_formats {auth} copy container-quotas account-quotas slo \
 dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
-node_timeout = 60
-conn_timeout = 30
 account_autocreate = true
+conn_timeout = 60
+node_timeout = 60
 allow_account_management = true
 [filter:catch_errors]
 use = egg:swift#catch_errors
