@@ -20,9 +20,13 @@ def broker(shared_rabbitmq: PrivateRabbitMQ) -> PrivateRabbitMQ:
     return shared_rabbitmq
 
 
+PATIENT = {"operations": {"change_wait_s": 60, "list_wait_s": 60}}
+"""A busy host's agent may take longer to answer than a user would wait."""
+
+
 @pytest.fixture(scope="module")
 def api(broker: PrivateRabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with Api(tmp_path_factory.mktemp("api"), broker.url) as api:
+    with Api(tmp_path_factory.mktemp("api"), broker.url, extra=PATIENT) as api:
         yield api
         faults = [line for line in api.log if line["level"] == "error"]
         assert faults == []

@@ -46,7 +46,7 @@ class Api:
         self.log_file = base / "api.log"
         self.process: subprocess.Popen[bytes] | None = None
         sections: dict[str, dict[str, object]] = {
-            "http": {"port": 0, "stop_within_s": 10},
+            "http": {"port": 0, "stop_within_s": 60},
             "database": {"url": self.database_url},
             "broker": {
                 "urls": [broker_url],
@@ -216,6 +216,11 @@ class User:
         """None: gone."""
         until(lambda: self.status(backup_id) == status, f"the backup {status}")
         return self.backup(backup_id)
+
+
+def get(url: str, headers: Any = None) -> httpx.Response:
+    """Of a client of its own, who waits as long as a busy host may take."""
+    return httpx.get(url, headers=headers, timeout=60)
 
 
 def lives(pid: int) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from tests.api.fleet import Agent, waiting_events
 from tests.api.killpoint import POINTS
 from tests.api.service import Api, User, lives
-from tests.faults.waiting import until
+from tests.faults.waiting import PATIENCE, until
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
@@ -151,7 +151,7 @@ def test_a_stop_answers_the_requests_under_way_and_ends_well(api: Api, token: st
         until(lambda: not accepts(api), "no new connections")
         connection.sendall(body)
         assert connection.recv(1000).startswith(b"HTTP/1.1 202 ")
-    assert api.process.wait(60) == 0
+    assert api.process.wait(PATIENCE) == 0
 
 
 def accepts(api: Api) -> bool:

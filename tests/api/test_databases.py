@@ -66,7 +66,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="module")
 def api(broker: PrivateRabbitMQ, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     broker.forget_topology()
-    unwaited = {"operations": {"change_wait_s": 0}}
+    unwaited = {"operations": {"change_wait_s": 0, "list_wait_s": 60}}
     api = Api(tmp_path_factory.mktemp("api"), broker.url, database_url=database_url, extra=unwaited)
     assert api.command("db", "upgrade").status == 0
     with api:

@@ -12,6 +12,7 @@ from tests.api.service import Api, User
 from tests.daemon import Daemon, daemon_agent
 from tests.e2e.judging import serving
 from tests.faults.agents import ConfinedAgent
+from tests.faults.stalls import notes_are_written
 from tests.faults.waiting import until
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 from tests.servers.rabbitmq import PrivateRabbitMQ
@@ -27,6 +28,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMariaDB]
         server.execute(
             "CREATE DATABASE shop",
             "CREATE TABLE shop.orders (id INT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(200)) ENGINE=InnoDB",
+            "CREATE TABLE shop.notes (id INT PRIMARY KEY, what VARCHAR(200)) ENGINE=MyISAM",
+            "INSERT INTO shop.notes VALUES (1, 'a note')",
             "INSERT INTO shop.orders (what) SELECT REPEAT(MD5(RAND()), 6) FROM mysql.seq_1_to_20000",
         )
         yield server
@@ -69,9 +72,11 @@ def statuses(user: User, backup_id: str) -> list[str]:
 def test_what_a_user_asks_for_is_made_shown_and_restored(
     user: User, agent: ConfinedAgent, server: PrivateMariaDB, tmp_path: Path
 ) -> None:
-    full = user.created(agent.instance_id, "full")
-    assert full["status"] == "NEW"
-    assert statuses(user, full["id"])[-2:] == ["BUILDING", "COMPLETED"]
+    with notes_are_written(server):  # until that has been seen
+        full = user.created(agent.instance_id, "full")
+        assert full["status"] == "NEW"
+        user.await_status(full["id"], "BUILDING")
+    assert statuses(user, full["id"])[-1] == "COMPLETED"
     server.execute("INSERT INTO shop.orders (what) SELECT 'later' FROM mysql.seq_1_to_500")
     before = checksums(server, ["shop"])
     incremental = user.created(agent.instance_id, "more", incremental=1)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
-from tests.api.service import Api, Sections, User
+from tests.api.service import Api, Sections, User, get
 from tests.api.test_requests import fault
 from tests.servers.keystone import PrivateKeystone
 from tests.servers.rabbitmq import PrivateRabbitMQ
@@ -58,7 +57,7 @@ def test_a_token_of_keystone_is_its_projects_until_it_is_revoked(api: Api, keyst
     backup = user.created(api.add_instance("shop", project))
     assert backup["project_id"] == project
     assert user.status(backup["id"]) == "NEW"
-    other = httpx.get(f"{api.url}/v1.0/{keystone.add_project()}/backups", headers={"X-Auth-Token": user.token})
+    other = get(f"{api.url}/v1.0/{keystone.add_project()}/backups", headers={"X-Auth-Token": user.token})
     assert fault(other) == (403, "forbidden")
     assert fault(user.http.get("/backups", params={"all_projects": "True"})) == (403, "forbidden")
     keystone.revoke(user.token)
@@ -80,5 +79,5 @@ def test_the_admin_role_may_ask_for_all_projects(api: Api, keystone: PrivateKeys
 @pytest.mark.parametrize("token", ["", "nonsense", "gAAAAA" + "x" * 200, "é"])
 def test_what_is_no_token_is_unauthorized(api: Api, keystone: PrivateKeystone, token: str) -> None:
     project = keystone.add_project()
-    answer = httpx.get(f"{api.url}/v1.0/{project}/backups", headers=[(b"X-Auth-Token", token.encode("latin-1"))])
+    answer = get(f"{api.url}/v1.0/{project}/backups", headers=[(b"X-Auth-Token", token.encode("latin-1"))])
     assert fault(answer) == (401, "unauthorized")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.api.service import Api, User
 from tests.api.test_requests import fault, message
+from tests.faults.waiting import until
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
@@ -37,11 +39,18 @@ def test_an_account_has_no_more_backups_than_it_may_however_many_are_asked_for_a
 def test_who_asks_too_often_is_told_when_to_come_back_by_whichever_worker(api: Api) -> None:
     user = User(api, api.add_token("eager"), "eager")
     unknown = api.add_instance("db", "nobody")
-    with ThreadPoolExecutor(10) as pool:  # on several connections, which the workers share
-        answers = list(pool.map(lambda _: user.create(unknown), range(40)))
+    answers: list[httpx.Response] = []
+
+    def too_often() -> bool:
+        """A slow host may take so long to ask forty times that more are allowed meanwhile."""
+        with ThreadPoolExecutor(10) as pool:  # on several connections, which the workers share
+            answers.extend(pool.map(lambda _: user.create(unknown), range(40)))
+        return any(answer.status_code == 413 for answer in answers)
+
+    until(too_often, "a refusal")
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses[:30] == [404] * 30
-    assert statuses[-1] == 413
+    assert set(statuses) == {404, 413}
     limited = next(answer for answer in answers if answer.status_code == 413)
     assert fault(limited) == (413, "overLimit")
     assert 1 <= int(limited.headers["Retry-After"]) <= 2

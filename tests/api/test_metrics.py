@@ -63,7 +63,7 @@ def test_the_state_of_backups_agents_and_requests_is_told(port: int, api: Api, u
         lambda: told(port, "backup_api_requests_total", method="POST", status="422") == 1, "what was answered counted"
     )
     until(lambda: told(port, "backup_api_outbox_commands") == 0, "the command to be sent")
-    assert api.healthy()
+    until(api.healthy, "a healthy API")
 
 
 def test_the_example_alerts_ask_only_for_metrics_there_are(port: int, user: User, agent: Agent) -> None:

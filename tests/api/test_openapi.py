@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.api.fleet import new_id
 from tests.api.operated import OperatedAgent
-from tests.api.service import Api, User
+from tests.api.service import Api, User, get
 from tests.servers.rabbitmq import PrivateRabbitMQ
 
 pytestmark = pytest.mark.server
@@ -64,7 +63,7 @@ def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, agent: Op
     agent.kept = True
     agent.completed(backup_id)
     user.await_status(backup_id, "COMPLETED")
-    document = narrowed(httpx.get(f"{api.url}/openapi.json").json(), agent.instance_id, backup_id)
+    document = narrowed(get(f"{api.url}/openapi.json").json(), agent.instance_id, backup_id)
     (tmp_path / "openapi.json").write_text(json.dumps(document))
     done = subprocess.run(
         [
@@ -77,7 +76,7 @@ def test_it_answers_as_it_says_whatever_is_asked(api: Api, user: User, agent: Op
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-12000:] + done.stderr[-2000:]

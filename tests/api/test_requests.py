@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.api.service import Api, User
+from tests.api.service import Api, User, get
 
 pytestmark = pytest.mark.server
 UNKNOWN = "61f12fef-edb1-4561-8122-e7c00ef26a82"
@@ -148,14 +148,14 @@ def test_a_datastore_that_has_no_backups_is_not_implemented(api: Api, user: User
 def test_without_a_valid_token_nothing_below_an_account_is_told(api: Api, token: str | None) -> None:
     headers = {} if token is None else {"X-Auth-Token": token.encode("latin-1")}
     for path in ("backups", f"backups/{UNKNOWN}", "instances", "limits", "nowhere", ""):
-        answer = httpx.get(f"{api.url}/v1.0/1234/{path}", headers=headers)  # type: ignore[arg-type]
+        answer = get(f"{api.url}/v1.0/1234/{path}", headers=headers)
         assert fault(answer) == (401, "unauthorized")
 
 
 def test_another_account_in_the_path_is_forbidden(api: Api, user: User) -> None:
     headers = {"X-Auth-Token": user.token}
     for account in ("4321", "1234x", "%34321", "..", "*", "1234%00"):
-        answer = httpx.get(f"{api.url}/v1.0/{account}/backups", headers=headers)
+        answer = get(f"{api.url}/v1.0/{account}/backups", headers=headers)
         assert fault(answer) in ((403, "forbidden"), (404, "itemNotFound"))
 
 
@@ -175,10 +175,10 @@ def test_another_accounts_things_are_not_there(api: Api, user: User) -> None:
 def test_a_revoked_token_ends_at_once(api: Api) -> None:
     made = api.done("token", "add", "--account", "1234")["token"]
     url, headers = f"{api.url}/v1.0/1234/backups", {"X-Auth-Token": made["token"]}
-    assert httpx.get(url, headers=headers).status_code == 200
+    assert get(url, headers=headers).status_code == 200
     assert made["token"] not in (api.base / "tokens.json").read_text()
     api.done("token", "revoke", made["id"])
-    assert fault(httpx.get(url, headers=headers)) == (401, "unauthorized")
+    assert fault(get(url, headers=headers)) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "abc", "1e3", "٣", " 1", "", "9" * 2000, "1;DROP TABLE backups"])
@@ -270,7 +270,7 @@ def test_an_unknown_path_is_not_found(api: Api, user: User, path: str) -> None:
 def raw_get(api: Api, path: str, token: str) -> bytes:
     """Without a client that would tidy up the path."""
     host, port = api.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), 10) as connection:
+    with socket.create_connection((host, int(port)), 60) as connection:
         head = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {token}\r\nConnection: close\r\n\r\n"
         connection.sendall(head.encode())
         received = b""
@@ -280,12 +280,12 @@ def raw_get(api: Api, path: str, token: str) -> bytes:
 
 
 def test_the_versions_need_no_token(api: Api) -> None:
-    version = httpx.get(f"{api.url}/").json()["versions"][0]
+    version = get(f"{api.url}/").json()["versions"][0]
     assert (version["id"], version["status"]) == ("v1.0", "CURRENT")
     assert version["links"] == [{"rel": "self", "href": f"{api.url}/v1.0/"}]
     for path in ("/v1.0", "/v1.0/"):
-        assert httpx.get(f"{api.url}{path}").json() == {"version": version}
-    odd = httpx.get(f"{api.url}/", headers={"Host": 'evil"><script>'}).json()["versions"][0]
+        assert get(f"{api.url}{path}").json() == {"version": version}
+    odd = get(f"{api.url}/", headers={"Host": 'evil"><script>'}).json()["versions"][0]
     assert odd["links"][0]["href"] == "http://localhost/v1.0/"
 
 
@@ -303,7 +303,7 @@ def test_no_token_is_ever_logged(api: Api, user: User) -> None:
 
 
 def test_the_page_for_people_and_the_document_for_programs_have_the_first_documentations_examples(api: Api) -> None:
-    document = httpx.get(f"{api.url}/openapi.json").json()
+    document = get(f"{api.url}/openapi.json").json()
     create = document["paths"]["/v1.0/{account_id}/backups"]["post"]
     assert create["requestBody"]["content"]["application/json"]["examples"]["full"]["value"] == {
         "backup": {
@@ -314,7 +314,7 @@ def test_the_page_for_people_and_the_document_for_programs_have_the_first_docume
     }
     answered = create["responses"]["202"]["content"]["application/json"]["examples"]["full"]["value"]["backup"]
     assert answered["locationRef"] is None
-    page = httpx.get(f"{api.url}/docs")
+    page = get(f"{api.url}/docs")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "POST /v1.0/{account_id}/backups" in page.text
     assert "My Incremental Backup" in page.text
