@@ -285,13 +285,14 @@ def test_a_backup_whose_agent_was_killed_has_failed_when_the_agent_is_back(
 
 
 def test_a_backup_that_was_whole_when_its_agent_was_killed_has_completed(
-    platform: Platform, new_agent: Callable[[], ConfinedAgent], tmp_path: Path
+    platform: Platform, new_agent: Callable[[], ConfinedAgent], shop: PrivateMariaDB, tmp_path: Path
 ) -> None:
     agent = new_agent()
     with Daemon(agent, prefix=[KILLPOINT, "the manifest is in Swift", str(tmp_path / "killed")]) as first:
-        backup = platform.trove.backups.create("whole", agent.instance_id)
+        with in_the_middle(platform, agent, shop, "whole") as backup:
+            pass  # it has told that it began
         assert first.end().status == -9, first.text
-    platform.await_status(backup.id, "BUILDING")
+    assert platform.status(backup.id) == "BUILDING"
     with Daemon(agent):
         completed = platform.await_status(backup.id, "FAILED", "COMPLETED")
     assert (completed.status, completed.progress) == ("COMPLETED", 100)
