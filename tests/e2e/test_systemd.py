@@ -144,8 +144,13 @@ def test_the_unit_reads_the_data_directory_and_writes_nothing_but_its_own(host: 
         PROBE, "[Service]\nType=oneshot\nUser=backup-agent\nGroup=backup-agent\nExecStart=/bin/sh /run/probe.sh\n"
     )
     host.sh("grep -q root /etc/shadow && touch /root/secret; systemctl daemon-reload; systemctl start probe.service")
-    log = host.run("journalctl", "--no-pager", "--output=cat", "--unit=probe.service").stdout.splitlines()
-    assert [line for line in log if line.endswith((": yes", ": no"))] == [
+
+    def said_by_the_probe() -> list[str]:
+        log = host.run("journalctl", "--no-pager", "--output=cat", "--unit=probe.service").stdout.splitlines()
+        return [line for line in log if line.endswith((": yes", ": no"))]
+
+    until(lambda: len(said_by_the_probe()) == script.count("check '"), "the probe's words")
+    assert said_by_the_probe() == [
         "reads the data: yes",
         "reads a database: yes",
         "writes the data: no",
@@ -171,7 +176,7 @@ def test_a_stop_cancels_the_running_backup_and_ends_with_status_0(host: Host, ra
 def test_a_stop_waits_for_a_backup_that_is_to_be_finished_whatever_the_units_time_out(
     host: Host, rabbitmq: PrivateRabbitMQ
 ) -> None:
-    change(host, AGENT, "[Service]\nTimeoutStopSec=4")  # the agent asks for more within a second, or a busy host's few
+    change(host, AGENT, "[Service]\nTimeoutStopSec=8")  # the agent asks for more within a second, or a busy host's few
     configure(host, {**broker_section(rabbitmq), "service": {"on_stop": "finish"}})
     start(host)
     before = len(backups(host))
@@ -179,7 +184,7 @@ def test_a_stop_waits_for_a_backup_that_is_to_be_finished_whatever_the_units_tim
         ask(rabbitmq)
         until(lambda: said(host, AGENT, "backup.started"), "the backup")
         host.systemctl("stop", "--no-block", AGENT)
-        past_its_time = time.monotonic() + 6
+        past_its_time = time.monotonic() + 10
         until(lambda: time.monotonic() > past_its_time, "more than the unit's time-out")
         assert host.show(AGENT, "ActiveState") == "deactivating"
     until(lambda: host.show(AGENT, "ActiveState") == "inactive", "the end of the agent")
@@ -203,8 +208,10 @@ def test_a_killed_agent_comes_back_and_reports_its_backup(host: Host, rabbitmq: 
     with notes_are_written(host):
         ask(rabbitmq)
         until(lambda: said(host, AGENT, "backup.started"), "the backup")
+        first = host.show(AGENT, "InvocationID")
         host.systemctl("kill", "--kill-whom=main", "--signal=KILL", AGENT)
         until(lambda: host.show(AGENT, "NRestarts") == "1", "the restart")
+        until(lambda: host.show(AGENT, "InvocationID") not in {first, ""}, "the next run")
         until(lambda: said(host, AGENT, "the agent is ready"), "the agent's return")
     assert said(host, AGENT, "backup.failed")
 
@@ -215,7 +222,7 @@ def test_an_agent_that_stands_still_is_killed_by_the_watchdog_and_comes_back(hos
     host.systemctl("kill", "--kill-whom=main", "--signal=STOP", AGENT)
     until(lambda: host.show(AGENT, "NRestarts") != "0", "the restart")
     until(lambda: said(host, AGENT, "the agent is ready"), "the agent's return")
-    assert "Watchdog timeout" in host.journal(AGENT)
+    until(lambda: "Watchdog timeout" in host.journal(AGENT), "systemd's word of the watchdog")
 
 
 def test_a_worker_that_hangs_at_the_database_is_killed_by_the_watchdog_too(
@@ -260,7 +267,7 @@ def test_a_credential_that_is_absent_is_no_failure_and_one_that_is_there_is_used
     configure(host, {"instance": {"password_file": f"/run/credentials/{FULL}/database-password"}})
     host.sh(f"sed -i '/^password = /d' {CONFIG}")
     assert host.systemctl("start", FULL, check=False).returncode != 0
-    assert "database_denied" in host.journal(FULL)
+    until(lambda: "database_denied" in host.journal(FULL), "the agent's word that it was denied")
     host.run("rm", credential)
 
 

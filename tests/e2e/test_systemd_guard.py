@@ -120,7 +120,7 @@ def test_without_the_path_unit_the_backup_goes_on_with_a_warning(host: Host) -> 
     host.systemctl("stop", PATH)
     configure(host, {"guard": {"enabled": True, "wait_s": 0.1}})
     host.systemctl("start", FULL)
-    assert f"is {PATH} enabled?" in host.journal(FULL)
+    until(lambda: f"is {PATH} enabled?" in host.journal(FULL), "the warning")
     assert not host.exists(REQUEST)
 
 

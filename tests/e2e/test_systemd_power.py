@@ -63,7 +63,7 @@ def test_a_request_that_can_not_be_met_does_not_come_again_and_again(host: Host)
     host.write(f"/run/systemd/system/{SERVICE}.d/90-test.conf", "[Service]\nEnvironment=POWERED_UNIT=nothing.service\n")
     host.systemctl("daemon-reload")
     asks(host, "restart")
-    assert "restart of nothing.service failed" in host.journal(SERVICE)
+    until(lambda: "restart of nothing.service failed" in host.journal(SERVICE), "the helper's word of the failure")
     host.sh("rm -rf /run/systemd/system/backup-agent*.d; systemctl daemon-reload")
 
 
