@@ -45,7 +45,6 @@ def agent_on(s3: S3Server, base: Path, server: PrivateMariaDB, *, endpoint: str,
     options = s3.options()
     store: dict[str, Any] = {
         "retry_for_s": 30,
-        "read_timeout_s": 5,
         "s3": {
             "endpoint_url": endpoint,
             "region": "us-east-1",
