@@ -69,7 +69,7 @@ class Api:
             [sys.executable, "-m", "backup_agent", "api", *words, "--config", str(self.config_file)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -86,7 +86,7 @@ def test_without_the_extra_it_says_what_to_install_and_the_agent_runs_all_the_sa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 

@@ -27,7 +27,7 @@ from tests.e2e.load import (
 )
 from tests.servers.mariadb import PrivateMariaDB, create_agent_user
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1800)]
 """Five and a half minutes on two busy cores: 31 backups, then 31 servers, then two restores."""
 
 INCREMENTALS = 30

@@ -30,7 +30,7 @@ Options = Mapping[str, str | int] | Sequence[str]
 
 AGENT_USER = "backup_agent"
 AGENT_PASSWORD = "throw-away agent's \\ password"
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 STOP_SECONDS = 60.0
 ACCESS_DENIED = 1045
 SOCKET_PATH_LIMIT = 107
