@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.e2e.judging import broken_tables, contents, serving
 from tests.faults.agents import STALLS_ARE_WANTED, Running
 from tests.faults.stalls import notes_are_written
 from tests.faults.waiting import until
-from tests.servers.mariadb import PrivateMariaDB
+from tests.servers.mariadb import AGENT_USER, PrivateMariaDB
 
 pytestmark = pytest.mark.server
 
@@ -48,20 +49,35 @@ def write_more_than_can_be_on_its_way(server: PrivateMariaDB) -> None:
 
 
 def backup_that_meets(ddl: list[str], agent: Agent, server: PrivateMariaDB, *arguments: str) -> Outcome:
-    """The DDL comes once the engine notes DDL, while it waits, amid InnoDB's files, for somebody to read its stream."""
-    began = time.time_ns()
-    with Running(agent, "run-once", "--json", *arguments) as running:
-        until(lambda: began_since(server.datadir / "ddl.log", began), "BACKUP STAGE START")
+    """The DDL comes once the engine notes DDL, while it waits, amid InnoDB's files, for somebody to read its stream.
+
+    That nobody reads it is certain before it begins: until then it waits for another backup's end.
+    """
+    with another_backup(server) as end_it, Running(agent, "run-once", "--json", *arguments) as running:
+        until(lambda: waits_to_begin(server), "the engine at BACKUP STAGE START")
         running.send(signal.SIGSTOP)
+        end_it()
         until(lambda: waits_for_a_reader(running.pid), "the engine to have written all it can")
         server.execute(*ddl)
         running.send(signal.SIGCONT)
         return running.end()
 
 
-def began_since(ddl_log: Path, time_ns: int) -> bool:
-    """The server empties the file when a backup begins, and leaves it there afterwards."""
-    return ddl_log.exists() and ddl_log.stat().st_mtime_ns >= time_ns
+@contextmanager
+def another_backup(server: PrivateMariaDB) -> Iterator[Callable[[], object]]:
+    """It has begun, and does nothing: who begins another one waits until the yielded function is called."""
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("BACKUP STAGE START")
+        yield lambda: cursor.execute("BACKUP STAGE END")
+
+
+def waits_to_begin(server: PrivateMariaDB) -> bool:
+    return bool(
+        server.query(
+            "SELECT 1 FROM information_schema.PROCESSLIST WHERE user = %s AND info = 'BACKUP STAGE START'",
+            (AGENT_USER,),
+        )
+    )
 
 
 def waits_for_a_reader(agent: int) -> bool:
