@@ -145,7 +145,8 @@ class Sealing:
             if file is None:
                 return self._seal_into_memory(chunk, expected)
             try:
-                entry = self._seal_pieces(chunk, file.write_soon)
+                # A disk that is told to begin may let us wait, and then so may the engine with its locks.
+                entry = self._seal_pieces(chunk, file.write if self._locked() else file.write_soon)
                 file.finish()
             except OSError as error:
                 file.remove()

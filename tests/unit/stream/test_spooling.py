@@ -120,6 +120,26 @@ def test_a_store_that_hangs_does_not_keep_the_engine_waiting(
         assert list(directory.iterdir()) == []
 
 
+@pytest.mark.parametrize("locked", [True, False])
+def test_the_disk_is_told_to_begin_early_only_while_no_table_is_locked(
+    store: Gated, directory: Path, monkeypatch: pytest.MonkeyPatch, *, locked: bool
+) -> None:
+    told: list[int] = []
+    write_soon = SpoolFile.write_soon
+
+    def observed(file: SpoolFile, piece: bytes | bytearray | memoryview) -> None:
+        told.append(len(piece))
+        write_soon(file, piece)
+
+    monkeypatch.setattr(SpoolFile, "write_soon", observed)
+    with Spool(directory, ROOMY) as spool, running(store, spool, locked=locked) as (upload, result):
+        until(lambda: upload.bytes_read == len(RAW))
+        store.gate.set()
+        assert stored(store, result()) == RAW
+        assert spool.peak > 0
+    assert bool(told) is not locked
+
+
 def test_a_full_spool_pushes_back_and_says_so(store: Gated, directory: Path) -> None:
     limits = SpoolBounds(limit=MIB, reserve=0, floor=0)
     with Spool(directory, limits) as spool, running(store, spool, locked=True) as (upload, result):
