@@ -14,7 +14,7 @@ from bench.outages import OUTAGE_SECONDS
 from bench.phases import Bench, tell
 from bench.results import IDLE, PHASES, Phase, Row, find, medians
 from bench.server import Sizes
-from bench.targets import Target, judge
+from bench.targets import NOT_MET, Target, judge
 from bench.tools import python_of
 
 _TITLES: dict[Phase, str] = {
@@ -51,7 +51,7 @@ def write(bench: Bench, directory: Path, *, filled_by: str, slow_rate: int, draw
             for one in bench.omissions
         ],
         "targets": [
-            {"what": one.what, "at_most": one.at_most, "reached": one.reached, "verdict": one.verdict.strip("*")}
+            {"what": one.what, "at_most": one.at_most, "reached": one.reached, "verdict": one.verdict}
             for one in targets
         ],
     }
@@ -125,7 +125,7 @@ def _targets(targets: Iterable[Target]) -> str:
                 one.what.replace("|", "\\|"),
                 f"{one.at_most:g}{one.unit}",
                 "-" if one.reached is None else f"{one.reached:.2f}{one.unit}",
-                one.verdict,
+                f"**{one.verdict}**" if one.verdict == NOT_MET else one.verdict,
             )
             for one in targets
         ],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.contenders import AWS, COMPRESSED, ENCRYPTED_AWS, OURS, OURS_ENCRYPTED, REFERENCE, REFERENCE_FAST_LOG
 from bench.results import Row, find
 
+MET, NOT_MET, NOT_MEASURED = "met", "not met", "not measured"
 MAX_BYTES = 256 << 20
 UNCHANGED = 1.5
 """How far two lock windows may be apart and still be called the same: they differ as much from run to run."""
@@ -25,8 +26,8 @@ class Target:
     @property
     def verdict(self) -> str:
         if self.reached is None:
-            return "not measured"
-        return "met" if self.reached <= self.at_most else "**not met**"
+            return NOT_MEASURED
+        return MET if self.reached <= self.at_most else NOT_MET
 
 
 def judge(medians: Sequence[Row], cores: int) -> list[Target]:
