@@ -168,7 +168,12 @@ def _s3api_makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
     del tmp_path
     server: PrivateSwift = request.getfixturevalue("swift")
     with _connecting_to_s3(server.s3_options()) as connect:
-        yield Makers(connect, lambda: f"bucket-{uuid.uuid4()}/some/prefix", lambda: CROWD_BUCKET)
+
+        def retrying(place: str, create: bool) -> Store:  # noqa: FBT001 - as Makers has it
+            """Swift closes the connection when it has refused headers, perhaps with the next request on its way."""
+            return RetryingStore(connect(place, create), give_up_after=60, cancellation=Cancellation())
+
+        yield Makers(retrying, lambda: f"bucket-{uuid.uuid4()}/some/prefix", lambda: CROWD_BUCKET)
 
 
 @contextmanager
