@@ -9,6 +9,7 @@ from backup_agent.config.file import Config
 from backup_agent.journal.sqlite import SqliteJournal
 from backup_agent.report.interface import Reporter
 from backup_agent.report.several import Several
+from backup_agent.report.textfile import MetricsFile
 from backup_agent.version import __version__
 
 if TYPE_CHECKING:
@@ -27,8 +28,4 @@ def metrics(config: Config, journal: SqliteJournal, live: Callable[[], Live] | N
 def with_metrics(reporter: Reporter, config: Config, journal: SqliteJournal) -> Reporter:
     """`reporter`, and the metrics file where there is to be one."""
     path = config.metrics.textfile
-    if path is None:
-        return reporter
-    from backup_agent.report.textfile import MetricsFile  # noqa: PLC0415 - as above
-
-    return Several(reporter, MetricsFile(metrics(config, journal), path))
+    return reporter if path is None else Several(reporter, MetricsFile(metrics(config, journal), path))

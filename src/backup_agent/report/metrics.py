@@ -47,7 +47,7 @@ class Remembered(Protocol):
     @property
     def outcomes(self) -> Mapping[EventType, int]: ...
     @property
-    def verdicts(self) -> Iterable[Verdict]: ...
+    def verdicts(self) -> Sequence[Verdict]: ...
     @property
     def since(self) -> datetime: ...
     @property
@@ -126,7 +126,7 @@ class AgentCollector(Collector):
             yield from self._completed(found.last_completed)
         if found.last_failed is not None:
             yield self._failed(found.last_failed)
-        yield from self._verified(list(found.verdicts))
+        yield from self._verified(found.verdicts)
 
     def _completed(self, backup: RememberedBackup) -> Iterator[Metric]:
         last = "last_completed"

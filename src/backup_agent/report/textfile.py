@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from backup_agent.domain.event import BackupEvent
 from backup_agent.domain.state import TERMINAL
 from backup_agent.errors import ConfigError
-from backup_agent.report.metrics_output import Metrics
+
+if TYPE_CHECKING:
+    from backup_agent.report.metrics_output import Metrics  # with a library that most need not load
 
 log = structlog.get_logger(__name__)
 
