@@ -16,10 +16,10 @@ from backup_agent.errors import (
     StoreError,
     TransientStoreError,
 )
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import Store
 from backup_agent.storage.retry import Retry, RetryingStore
 from backup_agent.storage.s3 import S3Store
-from tests.fakes.store_in_front import StoreInFront
 from tests.servers.faultproxy import (
     FaultProxy,
     answered,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from heapq import merge
 
 from backup_agent.cancellation import Cancellation
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import Store, StoredObject
 
 Connect = Callable[[Cancellation, float | None], Store]
@@ -41,26 +42,16 @@ class _Memory:
             return [StoredObject(key, size) for key, size in sorted(self._sizes.items()) if key.startswith(prefix)]
 
 
-class RememberingStore:
+class RememberingStore(StoreInFront):
     """Implements `Store`."""
 
     def __init__(self, store: Store, memory: _Memory) -> None:
-        self._store = store
+        super().__init__(store)
         self._memory = memory
-
-    @property
-    def url(self) -> str:
-        return self._store.url
-
-    def prepare(self, container: str) -> None:
-        self._store.prepare(container)
 
     def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         self._memory.add(key, len(body))  # before: a put that failed may have been carried out
         self._store.put(key, body, sha256=sha256, once=once)
-
-    def get(self, key: str, *, limit: int) -> bytes:
-        return self._store.get(key, limit=limit)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """An object whose put has failed is among them."""
@@ -69,9 +60,6 @@ class RememberingStore:
             if stored.key != last:
                 yield stored
             last = stored.key
-
-    def children(self, prefix: str) -> Iterator[str]:
-        return self._store.children(prefix)
 
     def delete(self, key: str) -> None:
         self._store.delete(key)

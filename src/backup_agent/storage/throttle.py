@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from backup_agent.cancellation import Cancellation
-from backup_agent.storage.interface import Store, StoredObject
+from backup_agent.storage.in_front import StoreInFront
+from backup_agent.storage.interface import Store
 
 _CREDIT_S = 0.25
 """Seconds of idleness that can be made up for: small objects, such as manifests, then need not wait."""
@@ -42,7 +43,7 @@ class Bandwidth:
             return self._paid_until
 
 
-class ThrottledStore:
+class ThrottledStore(StoreInFront):
     """Implements `Store` by another one, sharing `bandwidth` with others.
 
     A put waits before it begins. A get, whose size is known only then, waits before it returns, and so holds back the
@@ -51,21 +52,14 @@ class ThrottledStore:
     """
 
     def __init__(self, store: Store, bandwidth: Bandwidth, *, cancellation: Cancellation) -> None:
-        self._store = store
+        super().__init__(store)
         self._bandwidth = bandwidth
         self._cancellation = cancellation
         self._waited = threading.local()
 
-    @property
-    def url(self) -> str:
-        return self._store.url
-
     def clock(self) -> float:
         """Seconds that pass for the calling thread while it does not wait here; to be compared within that thread."""
         return self._bandwidth.clock() - self._waited_by_this_thread()
-
-    def prepare(self, container: str) -> None:
-        self._store.prepare(container)
 
     def put(self, key: str, body: bytes | bytearray, *, sha256: str | None = None, once: bool = False) -> None:
         self._await(len(body))
@@ -75,15 +69,6 @@ class ThrottledStore:
         body = self._store.get(key, limit=limit)
         self._await(len(body))
         return body
-
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        return self._store.list(prefix)
-
-    def children(self, prefix: str) -> Iterator[str]:
-        return self._store.children(prefix)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
 
     def _await(self, size: int) -> None:
         began = self._bandwidth.clock()

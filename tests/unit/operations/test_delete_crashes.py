@@ -21,8 +21,8 @@ from backup_agent.operations.delete_by_hand import Deletion, delete_by_hand, for
 from backup_agent.operations.delete_objects import Removed, Remover
 from backup_agent.operations.garbage import Search, collect
 from backup_agent.operations.services import BackupServices
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import Store, StoredObject
-from tests.fakes.store_in_front import StoreInFront
 from tests.faults.traces import contents
 from tests.shelves import Shelf, stored, whole
 from tests.unit.operations.wired import DEAD, Desk

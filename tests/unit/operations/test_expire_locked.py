@@ -9,7 +9,7 @@ from backup_agent.domain.retention import Rules
 from backup_agent.errors import ErrorCode, StoreError
 from backup_agent.operations.expire import expire, judge
 from backup_agent.operations.services import BackupServices
-from tests.fakes.store_in_front import StoreInFront
+from backup_agent.storage.in_front import StoreInFront
 from tests.shelves import stored, write
 from tests.unit.operations.wired import Desk
 

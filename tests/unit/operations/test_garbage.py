@@ -21,8 +21,8 @@ from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.delete_objects import Removed
 from backup_agent.operations.garbage import Collection, Search, collect
 from backup_agent.operations.garbage_marker import Marker
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import StoredObject
-from tests.fakes.store_in_front import StoreInFront
 from tests.faults.agents import ConfinedAgent
 from tests.faults.traces import contents
 from tests.shelves import stored

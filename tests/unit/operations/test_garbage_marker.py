@@ -14,9 +14,9 @@ from backup_agent.errors import ErrorCode, StoreError
 from backup_agent.operations import garbage_marker
 from backup_agent.operations.clock import SystemClock
 from backup_agent.operations.garbage_marker import Beating, marked, marker_keys, markers
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import Store
 from backup_agent.storage.local import LocalStore
-from tests.fakes.store_in_front import StoreInFront
 from tests.faults.waiting import until
 
 PLACE = BackupPlace("z", "44b277eb-39be-4921-be31-3d61b43651d7", "61f12fef-edb1-4561-8122-e7c00ef26a82")

@@ -18,6 +18,7 @@ from backup_agent.domain.layout import BackupPlace
 from backup_agent.domain.manifest import Chunk, Compression, Manifest, Totals
 from backup_agent.domain.recipient import Recipient, parse
 from backup_agent.errors import ErrorCode, IntegrityError, StoreError
+from backup_agent.storage.in_front import StoreInFront
 from backup_agent.storage.interface import Store
 from backup_agent.storage.local import LocalStore
 from backup_agent.stream.download import read_stream
@@ -26,7 +27,6 @@ from backup_agent.stream.settings import StreamSettings
 from backup_agent.stream.spool import Spool
 from backup_agent.stream.spool_bounds import SpoolBounds
 from backup_agent.stream.upload import Upload, Uploaded
-from tests.fakes.store_in_front import StoreInFront
 from tests.unit.manifests import manifest_of
 
 KIB = 1 << 10

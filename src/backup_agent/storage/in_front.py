@@ -1,4 +1,4 @@
-"""A store in front of another one."""
+"""A store in front of another one: what wrappers begin with that change little of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from backup_agent.storage.interface import Store, StoredObject
 
 
 class StoreInFront:
-    """Implements Store by another one; tests override what is to go wrong, or which one is asked."""
+    """Implements `Store` by another one; whoever inherits overrides what is to be different, or which one is asked."""
 
     def __init__(self, store: Store) -> None:
         self._behind = store
