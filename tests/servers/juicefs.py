@@ -5,14 +5,13 @@ It checks signatures and digests. Being a file system, it knows directories.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from backup_agent.storage.s3_client import S3Options
-from tests.servers.processes import free_port, program, running
+from tests.servers.processes import free_port, listens, program, running
 
 ACCESS_KEY = "access-key"
 SECRET_KEY = "secret-key"
@@ -43,7 +42,7 @@ class PrivateJuiceFS:
             running(
                 [self._binary, "gateway", *options, *cache, meta, f"127.0.0.1:{self.port}"],
                 self._base / "log",
-                self._listens,
+                lambda: listens(self.port),
                 environment=environment,
             )
         )
@@ -61,7 +60,3 @@ class PrivateJuiceFS:
             connect_timeout_s=60,
             read_timeout_s=60,
         )
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import shutil
-import socket
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from keystoneauth1.identity import v3
 from keystoneauth1.session import Session
 
 from backup_agent.storage.swift_client import SwiftOptions
-from tests.servers.processes import SERVERS, free_port, program, running
+from tests.servers.processes import SERVERS, free_port, listens, program, running
 
 _DATABASE = SERVERS.parent / "keystone.db"
 _ADMIN_PASSWORD = "throw-away"
@@ -65,7 +64,7 @@ class PrivateKeystone:
             running(
                 [program("python"), "-P", str(script), str(self._base), str(self.port)],
                 self._base / "log",
-                self._listens,
+                lambda: listens(self.port),
                 environment={"HOME": str(self._base), "PYTHONPATH": ""},
             )
         )
@@ -151,7 +150,3 @@ class PrivateKeystone:
     def _post(self, path: str, name: str, body: dict[str, str]) -> dict[str, Any]:
         made: dict[str, Any] = self._admin.post(f"{self.url}/{path}", json={name: body}).json()[name]
         return made
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from tests.servers.mariadb import free_port
 
-__all__ = ["SERVERS", "free_port", "program", "running"]
+__all__ = ["SERVERS", "free_port", "listens", "program", "running"]
 
 SERVERS = Path(__file__).parents[2] / ".venv-servers" / "bin"
 """What setup/servers.sh has installed."""
@@ -25,6 +26,12 @@ def program(name: str) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path}: run setup/servers.sh .venv-servers, as `make test` does")
     return str(path)
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at this port of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from backup_agent.broker.settings import BrokerSettings
 from backup_agent.broker.topology import COMMANDS, DEAD_LETTER, EVENTS, EVENTS_QUEUE
 from tests.servers.authority import Authority
 from tests.servers.mariadb import free_port
+from tests.servers.processes import listens
 
 BIN = Path("/usr/lib/rabbitmq/bin")
 USER = "agent"
@@ -209,10 +210,7 @@ class PrivateRabbitMQ:
     def _wait_for_epmd(self, epmd: subprocess.Popen[bytes]) -> None:
         """Or a broker that is faster than it would start one of its own after all."""
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._epmd_port)) == 0:
-                    return
+        while not listens(self._epmd_port):
             if epmd.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"epmd did not start on port {self._epmd_port}: status {epmd.poll()}")
             time.sleep(0.02)
