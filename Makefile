@@ -17,12 +17,19 @@ help:  ## what can be made
 demo: packages $(READY)  ## back up, destroy and restore a private MariaDB; shows every table before and after
 	$(BIN)/python -m demo
 
+# A test may fail for want of a processor, beside others that need it too. What failed runs once more, with nothing
+# beside it, and is named; what fails again has failed.
+define pytest_servers
+$(BIN)/python -m pytest tests --ignore tests/unit $(1) || { [ $$? -eq 1 ] && echo "Once more, each alone:" && \
+  $(BIN)/python -m pytest tests --ignore tests/unit --verbose --last-failed --last-failed-no-failures none; }
+endef
+
 # Most of these tests wait for servers: a few run beside each other, each file in one process, with servers of its own.
 test: check  ## everything: check, then the tests against real servers; WORKERS=3 at a time
 	@./setup/packages.sh tests
 	@./setup/servers.sh .venv-servers
-	$(BIN)/python -m pytest tests --ignore tests/unit -m "not alone" -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest tests --ignore tests/unit -m alone
+	$(call pytest_servers,-m "not alone" -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder)
+	$(call pytest_servers,-m alone)
 
 check: setup  ## format, lint, types, import contracts, unit tests, documentation drift
 	$(BIN)/ruff format --check .
