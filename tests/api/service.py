@@ -39,8 +39,11 @@ class Api:
         database_url: str | None = None,
         extra: Sections | None = None,
     ) -> None:
-        base.mkdir(parents=True, exist_ok=True)
+        temporary = base / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
         self.base = base
+        # The API that is killed leaves its directory of counts there.
+        self._environment = {**os.environ, "TMPDIR": str(temporary)}
         self.config_file = base / "api.toml"
         self.database_url = database_url or f"sqlite:///{base / 'catalogue.db'}"
         self.log_file = base / "api.log"
@@ -71,6 +74,7 @@ class Api:
             capture_output=True,
             timeout=240,
             check=False,
+            env=self._environment,
         )
         return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -123,7 +127,7 @@ class Api:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                env=os.environ,
+                env=self._environment,
             )
         until(lambda: self.ended or len(self.lines("the API is ready")) > already, "the API")
         assert not self.ended, self.text
