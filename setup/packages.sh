@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that are missing: with no argument those of the demo, with `tests` those of the tests too.
 # No service is started: mariadb-server-core has the server's binary without its unit, and where the tests need the
-# plugins of mariadb-server, RabbitMQ, PostgreSQL or Swift, those packages are kept from starting their own.
+# plugins of mariadb-server, RabbitMQ, PostgreSQL, Prometheus or Swift, those packages are kept from starting their own.
 set -euo pipefail
 
 declare -A package_of=(
@@ -32,6 +32,7 @@ if [ "${1:-}" = tests ]; then
   command -v dbus-daemon > /dev/null || missing+=(dbus)
   command -v age > /dev/null || missing+=(age)
   command -v jq > /dev/null || missing+=(jq)
+  command -v promtool > /dev/null || missing+=(prometheus)
   command -v swift-proxy-server > /dev/null || missing+=(swift-proxy)
   for part in account container object; do
     command -v "swift-$part-server" > /dev/null || missing+=("swift-$part")
@@ -67,7 +68,7 @@ fi
 if [ -d /run/systemd/system ]; then
   for package in "${missing[@]}"; do
     [ "$package" != postgresql ] || package=postgresql-common
-    case $package in mariadb-server | rabbitmq-server | postgresql-common | swift-*)
+    case $package in mariadb-server | rabbitmq-server | postgresql-common | prometheus | swift-*)
       mapfile -t units < <(dpkg -L "$package" | sed -nE 's#.*/systemd/system/([a-z-]+\.service)$#\1#p')
       "${as_root[@]}" systemctl disable --quiet "${units[@]}"
     esac
