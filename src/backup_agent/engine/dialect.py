@@ -20,6 +20,11 @@ class Dialect:
     stages: StageNames
     apply_log_only: bool
     """Whether every --prepare but the last needs --apply-log-only."""
+    routine: re.Pattern[str] | None
+    """How lines begin that say no more than which file is copied, or which table is left for later. Nothing is looked
+    for in them: they come by the ten thousand while tables are locked, and the engine waits for who reads them. None
+    when it does not write any.
+    """
     failures: Sequence[tuple[re.Pattern[str], str]]
     """Lines of the log that tell a failure's kind: `redo`, `ddl`, `denied`, or `other` when they name a reason that DDL
     can't have caused; `unfinished` is DDL that spoils the copies although the engine then says OK. `fatal` and `error`

@@ -88,10 +88,20 @@ class EngineRun(Protocol):
         """The stage whose lock the engine has asked for and not got yet; None when it does not wait."""
         ...
 
-    def when_settled(self, call: Callable[[], None]) -> None:
-        """Has `call` called once, in the thread that reads the engine's log, as soon as nobody can write anything (the
-        lock of the last stage was got). It does not raise. To be asked for before the engine is started.
+    def when_frozen(self, call: Callable[[], None]) -> None:
+        """Has `call` called once, in the thread that reads the engine's log, as soon as nobody can write MyISAM, CSV or
+        ARCHIVE tables any more, nor change any table by DDL. The engine waits for who reads its log: `call` neither
+        takes long nor raises. To be asked for before the engine is started.
         """
+        ...
+
+    @property
+    def frozen(self) -> bool:
+        """Whether that is so now."""
+        ...
+
+    def when_settled(self, call: Callable[[], None]) -> None:
+        """The same as soon as nobody can write anything (the lock of the last stage was got)."""
         ...
 
     @property

@@ -58,6 +58,7 @@ MARIADB_BACKUP = Dialect(
     stages=StageNames(
         mention=re.compile(r"BACKUP STAGE ([A-Z_]+)"),
         nontransactional="FLUSH",
+        frozen="BLOCK_DDL",
         innodb="BLOCK_COMMIT",
         copying=re.compile(r"Acquired locks for BACKUP STAGE START"),
         released=re.compile(r"All tables unlocked"),
@@ -67,6 +68,7 @@ MARIADB_BACKUP = Dialect(
         nearly=re.compile(r"Start copying aria log file tail"),
     ),
     apply_log_only=False,
+    routine=re.compile(r"\[\d+\] \S+ \S+ (?:Copied file |Skip table |Streaming |Copying | +\.\.\.done$)"),
     failures=(
         (re.compile(r"Was only able to copy log|Try increasing the innodb_log_file_size"), "redo"),
         (re.compile("|".join(_NOT_DDL)), "other"),

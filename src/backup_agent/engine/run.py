@@ -51,7 +51,8 @@ class BackupRun:
         self._process: EngineProcess | None = None
         self._guard: Guard | None = None
         self._held = False
-        self._when_settled: Callable[[], None] | None = None
+        self._routine = dialect.routine
+        self._moments: list[tuple[Callable[[], bool], Callable[[], None]]] = []
 
     @property
     def phase(self) -> Phase:
@@ -65,8 +66,15 @@ class BackupRun:
     def waits_for(self) -> str | None:
         return self._clock.wanted()
 
+    def when_frozen(self, call: Callable[[], None]) -> None:
+        self._moments.append((self._clock.frozen, call))
+
+    @property
+    def frozen(self) -> bool:
+        return self._clock.frozen()
+
     def when_settled(self, call: Callable[[], None]) -> None:
-        self._when_settled = call
+        self._moments.append((self._clock.settled, call))
 
     @property
     def settled(self) -> bool:
@@ -142,13 +150,15 @@ class BackupRun:
         self._work.__exit__()
 
     def _read(self, line: str, at: float) -> None:
+        if self._routine is not None and self._routine.match(line):
+            return
         copying = not self._clock.nearing
         self._clock.read(line, at)
         self._signs.read(line)
         self._look_for_ddl(line)
-        if self._when_settled is not None and self._clock.settled():
-            call, self._when_settled = self._when_settled, None
-            call()
+        for moment in [moment for moment in self._moments if moment[0]()]:
+            self._moments.remove(moment)
+            moment[1]()
         if copying and self._clock.nearing and self._process is not None and self._guard is not None:
             self._come_near(self._process, self._guard)
         if (

@@ -26,6 +26,10 @@ class StageNames:
 
     mention: re.Pattern[str]
     nontransactional: str
+    frozen: str | None
+    """The stage with whose lock the last writes of non-transactional tables have ended, and DDL. None when the log does
+    not tell.
+    """
     innodb: str
     copying: re.Pattern[str]
     released: re.Pattern[str]
@@ -47,7 +51,7 @@ class StageClock:
     """Whether the non-transactional stage is near, or has come."""
     _starts: dict[str, float] = field(default_factory=dict)
     _wanted: str | None = None
-    _settled: bool = False
+    _acquired: set[str] = field(default_factory=set)
     _listed: float | None = None
     _in_use: set[tuple[str, str]] = field(default_factory=set)
     _released: float | None = None
@@ -69,10 +73,13 @@ class StageClock:
         with self._lock:
             return self._wanted if self._released is None else None
 
+    def frozen(self) -> bool:
+        """Whether nobody can write non-transactional tables any more, nor change any table by DDL."""
+        return self._holds(self.names.frozen)
+
     def settled(self) -> bool:
         """Whether nobody can write anything: the last lock was got and none is released yet."""
-        with self._lock:
-            return self._settled and self._released is None
+        return self._holds(self.names.innodb)
 
     def in_use(self) -> tuple[float | None, frozenset[tuple[str, str]]]:
         """The tables in use when writers of non-transactional tables were locked out, and the monotonic time when the
@@ -81,9 +88,13 @@ class StageClock:
         with self._lock:
             return self._listed, frozenset(self._in_use)
 
+    def _holds(self, stage: str | None) -> bool:
+        with self._lock:
+            return stage in self._acquired and self._released is None
+
     def _follow_tables(self, line: str, at: float) -> None:
         if self.names.acquired and (acquired := self.names.acquired.search(line)):
-            self._settled = self._settled or acquired[1] == self.names.innodb
+            self._acquired.add(acquired[1])
         if self.names.in_use and (used := self.names.in_use.search(line)):
             self._in_use.add((used[1], used[2]))
         if self._listed is None and self.names.in_use_listed and self.names.in_use_listed.search(line):

@@ -23,6 +23,7 @@ XTRABACKUP = Dialect(
             r"FLUSH TABLES WITH READ LOCK|LOCK BINLOG FOR BACKUP)"
         ),
         nontransactional="LOCK TABLES FOR BACKUP",
+        frozen=None,
         innodb="LOCK BINLOG FOR BACKUP",
         copying=re.compile(r"Copying |Streaming "),
         released=re.compile(r"All tables unlocked"),
@@ -32,6 +33,7 @@ XTRABACKUP = Dialect(
         nearly=None,
     ),
     apply_log_only=True,
+    routine=None,
     failures=(
         (
             re.compile(

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from backup_agent.domain.lineage import Lineage
 from backup_agent.domain.manifest import BinlogPosition
 from backup_agent.instance.blockers import Blocker
-from backup_agent.instance.table_files import TableFile
+from backup_agent.instance.table_files import Files, TableFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Instance(Protocol):
         """
         ...
 
-    def table_files(self, datadir: Path) -> dict[str, TableFile]:
+    def table_files(self, datadir: Path, which: Files = Files.ALL) -> dict[str, TableFile]:
         """The files of tables outside of InnoDB as they are now, by path below `datadir`.
 
         Raises InstanceError (`datadir_unreadable`).

@@ -17,7 +17,7 @@ from backup_agent.instance.connection import Endpoint, Session
 from backup_agent.instance.datadir import measure
 from backup_agent.instance.identity import read_lineage, system_tablespace_files
 from backup_agent.instance.interface import Facts
-from backup_agent.instance.table_files import TableFile, read_table_files
+from backup_agent.instance.table_files import Files, TableFile, read_table_files
 
 Variables = Mapping[str, str]
 
@@ -70,8 +70,8 @@ class MariaDBInstance:
                 newest_tablespace=_newest_tablespace(session, variables),
             )
 
-    def table_files(self, datadir: Path) -> dict[str, TableFile]:
-        return read_table_files(datadir)
+    def table_files(self, datadir: Path, which: Files = Files.ALL) -> dict[str, TableFile]:
+        return read_table_files(datadir, which)
 
     def missing_grants(self, *, replica: bool, kill: bool = False) -> tuple[str, ...]:
         with Session(self._endpoint) as session:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from backup_agent.instance.access import unreadable
 from backup_agent.instance.aria import HEADER_BYTES, rebuilt_at
 
-_SUFFIXES = frozenset({".MYD", ".MYI", ".MAD", ".MAI", ".CSV", ".ARZ"})
 _ARIA_INDEX = ".MAI"
+
+
+class Files(Enum):
+    """Which files are looked at, by their suffixes."""
+
+    ARIA = frozenset({".MAD", _ARIA_INDEX})
+    OTHERS = frozenset({".MYD", ".MYI", ".CSV", ".ARZ"})
+    ALL = ARIA | OTHERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +31,41 @@ class TableFile:
     rebuilt_at: bytes = b""
 
 
-def read_table_files(datadir: Path) -> dict[str, TableFile]:
+def read_table_files(datadir: Path, which: Files = Files.ALL) -> dict[str, TableFile]:
     """By path below `datadir`. Files come and go while we look: what has vanished is left out.
 
-    Raises InstanceError (`datadir_unreadable`).
+    Takes some 5 us a file (20 for an Aria index), because it is done while tables are locked. Raises InstanceError
+    (`datadir_unreadable`).
     """
+    suffixes: frozenset[str] = which.value
     found: dict[str, TableFile] = {}
     for database in _entries(datadir):
         if database.is_dir() and not database.name.startswith("#"):
-            for entry in _entries(Path(database.path)):
+            for entry in _entries(database.path):
                 suffix = entry.name[-4:]
-                if suffix in _SUFFIXES and (file := _look(Path(entry.path), suffix)) is not None:
+                if suffix in suffixes and (file := _look(entry, suffix)) is not None:
                     found[f"{database.name}/{entry.name}"] = file
     return found
 
 
-def _look(path: Path, suffix: str) -> TableFile | None:
+def _look(entry: os.DirEntry[str], suffix: str) -> TableFile | None:
     try:
-        status = path.stat()
+        status = entry.stat()
         if suffix != _ARIA_INDEX:
             return TableFile(status.st_size, status.st_mtime_ns)
-        with path.open("rb") as file:
+        with Path(entry.path).open("rb", buffering=0) as file:
             return TableFile(status.st_size, status.st_mtime_ns, rebuilt_at(file.read(HEADER_BYTES)))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise unreadable(Path(entry.path), error) from error
 
 
-def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(directory: str | Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as entries:
             yield from entries
     except FileNotFoundError:  # dropped since it was listed
         return
     except OSError as error:
-        raise unreadable(directory, error) from error
+        raise unreadable(Path(directory), error) from error

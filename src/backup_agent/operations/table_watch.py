@@ -1,21 +1,23 @@
 """Looks at the server's tables around a backup, and judges by what it saw whether their copies are theirs.
 
-The look that counts is taken while nobody can write anything: what has changed until then is not in the copies, and
-what comes later is no matter. When it comes too late, writes can't be told from DDL any more, and a doubt remains.
+The looks that count are taken while nobody can write: what has changed until then is not in the copies, and what comes
+later is no matter. When one comes too late, writes can't be told from DDL any more, and a doubt remains. So each begins
+as early as it can, beside the thread that reads the engine's log, whose delay would keep the tables locked.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from backup_agent.domain.manifest import File, Manifest
 from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import InstanceError
 from backup_agent.instance.interface import Facts, Instance
-from backup_agent.instance.table_files import TableFile
+from backup_agent.instance.table_files import Files, TableFile
 from backup_agent.operations.tables import Locked, changes, check_tables, torn, written
 from backup_agent.stream.mbstream import StreamParser
 
@@ -33,45 +35,62 @@ class TableWatch:
         self._inherited = None if parent is None else _newest_tablespace(parent, facts)
         self._parent_begun = None if parent is None else datetime.fromisoformat(parent.started)
         self._before = self._look()
-        self._after: dict[str, TableFile] | None = None
-        self._locked: Locked | None = None
+        self._run: EngineRun | None = None
+        self._looks: list[threading.Thread] = []
+        self._after: dict[Files, dict[str, TableFile]] = {}
+        self._in_time: dict[str, TableFile] = {}
         self._failure: InstanceError | None = None
 
     def follow(self, run: EngineRun) -> None:
         """To be called before the engine is started."""
-        run.when_settled(lambda: self._look_at_settled(run))
+        self._run = run
+        run.when_frozen(lambda: self._look_beside(Files.OTHERS, lambda: run.frozen))
+        run.when_settled(lambda: self._look_beside(Files.ARIA, lambda: run.settled))
 
     def judge(self, parser: StreamParser, files: tuple[File, ...]) -> str | None:
         """A warning of tables that a statement was still writing while they were copied, if there are any.
 
         Raises TakeAgainError (`ddl_during_backup`), and InstanceError (`datadir_unreadable`).
         """
+        for look in self._looks:
+            look.join()
         if self._failure is not None:
             raise self._failure
         if self._facts.datastore != "mariadb":
             return None
-        after = self._look() if self._after is None else self._after
+        after: dict[str, TableFile] = {}
+        for which in (Files.OTHERS, Files.ARIA):
+            after |= self._after[which] if which in self._after else self._look(which)
         doubts = parser.doubts(self._inherited)
         doubts += changes(files, parser.heads, after)
         doubts += torn(files, parser.heads, self._before, after)
         check_tables(doubts, self._facts.datadir, self._parent_begun)
-        meanwhile = written(files, parser.heads, after, self._locked) if self._locked is not None else []
+        locked = self._locked()
+        meanwhile = written(files, parser.heads, self._in_time, locked) if locked is not None else []
         return _warning([doubt.table for doubt in meanwhile]) if meanwhile else None
 
-    def _look_at_settled(self, run: EngineRun) -> None:
-        """In the thread that reads the engine's log."""
-        at = run.locked_at
-        try:
-            self._after = self._look()
-        except InstanceError as error:
-            self._failure = error
-            return
-        if at is not None and run.settled:
-            since = time.time_ns() - int((time.monotonic() - at) * 1e9)
-            self._locked = Locked(since, frozenset(_path(*table) for table in run.in_use))
+    def _look_beside(self, which: Files, still: Callable[[], bool]) -> None:
+        def look() -> None:
+            try:
+                self._after[which] = self._look(which)
+            except InstanceError as error:
+                self._failure = error
+            else:
+                if still():
+                    self._in_time.update(self._after[which])
 
-    def _look(self) -> dict[str, TableFile]:
-        return self._instance.table_files(self._facts.datadir)
+        thread = threading.Thread(target=look, name="table-watch", daemon=True)
+        self._looks.append(thread)
+        thread.start()
+
+    def _locked(self) -> Locked | None:
+        if self._run is None or (at := self._run.locked_at) is None:
+            return None
+        since = time.time_ns() - int((time.monotonic() - at) * 1e9)
+        return Locked(since, frozenset(_path(*table) for table in self._run.in_use))
+
+    def _look(self, which: Files = Files.ALL) -> dict[str, TableFile]:
+        return self._instance.table_files(self._facts.datadir, which)
 
 
 def _newest_tablespace(parent: Manifest, facts: Facts) -> int:

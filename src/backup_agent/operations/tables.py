@@ -72,7 +72,8 @@ def check_tables(doubts: Sequence[Doubt], datadir: Path, parent_begun: datetime 
 
 
 def changes(files: Sequence[File], heads: Mapping[str, Head], now: TableFiles) -> list[Doubt]:
-    """The tables that were emptied or rebuilt after they were copied; `now` is a look at the server's files afterwards.
+    """The tables that were emptied or rebuilt after they were copied; `now` is a look at the server's files when that
+    could not be done any more.
 
     The engine notices neither TRUNCATE nor OPTIMIZE of a table that it has copied (seen with 10.11.19): its rows would
     not be those of the binary log position, or Aria's log would not fit its files and make the prepare fail.
@@ -82,7 +83,7 @@ def changes(files: Sequence[File], heads: Mapping[str, Head], now: TableFiles) -
         if (there := now.get(file.path)) is None:
             continue
         table, _, extension = split_path(file.path)
-        if extension in _SHRINK and there.size < file.size:
+        if extension in _SHRINK and there.size < file.size and table not in _COPIED_LAST:
             found[table] = Doubt(table, f"{file.path} has shrunk since it was copied", by_ddl=True)
         elif extension == _ARIA_INDEX and there.rebuilt_at != aria.rebuilt_at(heads[file.path].start):
             found[table] = Doubt(table, "it was rebuilt after it was copied", by_ddl=True)
@@ -110,7 +111,7 @@ def torn(files: Sequence[File], heads: Mapping[str, Head], before: TableFiles, a
 
 def written(files: Sequence[File], heads: Mapping[str, Head], settled: TableFiles, locked: Locked) -> list[Doubt]:
     """The tables that were written after they were copied, or meanwhile; `settled` is a look at the server's files
-    while nobody could write any.
+    while nobody could write them.
 
     The engine copies a table early, when its writers are locked out, unless it finds a statement at work on it. It does
     not find those that are at work on a table while another one waits for it (10.11.19 asks for `In_use = 1`), nor any

@@ -124,3 +124,17 @@ def test_ok_is_not_believed_when_the_ddl_was_not_all_repeated(tmp_path: Path, li
         end_of(tmp_path, [*START, line, *["..."] * 20, OK], "exit 0")
     assert caught.value.code is ErrorCode.DDL_DURING_BACKUP
     assert caught.value.message.endswith(line)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        "[01] 2026-11-26 13:56:01 Copied file ./d/t.MYD for table `d`.`Permission denied`, 0 bytes",
+        "[00] 2026-11-26 13:56:03 Skip table d.Permission denied at it is in exclude list",
+        "[00] 2026-11-26 13:56:03 Streaming ./Permission denied/t.frm to <STDOUT>",
+    ],
+)
+def test_the_names_of_tables_are_no_reason(tmp_path: Path, copied: str) -> None:
+    with pytest.raises(TakeAgainError) as caught:
+        end_of(tmp_path, [*START, copied, TRACKED, ARIA_ENDS, *STOPPING])
+    assert caught.value.code is ErrorCode.DDL_DURING_BACKUP

@@ -14,7 +14,7 @@ from backup_agent.domain.manifest import File
 from backup_agent.engine.interface import EngineRun
 from backup_agent.errors import ErrorCode, InstanceError, TakeAgainError
 from backup_agent.instance.interface import Facts, Instance
-from backup_agent.instance.table_files import TableFile
+from backup_agent.instance.table_files import Files, TableFile
 from backup_agent.operations.table_watch import TableWatch
 from backup_agent.stream.mbstream import StreamParser
 from tests.unit.manifests import LINEAGE
@@ -33,108 +33,117 @@ FACTS = Facts(
     datadir_bytes=1,
 )
 CSV = "shop/orders.CSV"
-COPIED = (File(path=CSV, size=100),)
+ARIA = "shop/orders.MAD"
+both = pytest.mark.parametrize("path", [CSV, ARIA])
 
 
 @dataclass
 class FakeRun:
-    """`settle` is the moment when the last lock was got."""
+    """`freeze` and `settle` are the moments when the locks of BLOCK_DDL and of BLOCK_COMMIT were got."""
 
+    frozen: bool = True
     settled: bool = True
     locked_at: float | None = field(default_factory=time.monotonic)
     in_use: frozenset[tuple[str, str]] = frozenset()
+    freeze: Callable[[], None] = lambda: None
     settle: Callable[[], None] = lambda: None
+
+    def when_frozen(self, call: Callable[[], None]) -> None:
+        self.freeze = call
 
     def when_settled(self, call: Callable[[], None]) -> None:
         self.settle = call
 
 
 class FakeInstance:
-    """Shows one state of the tables after the other, and then the last one on and on."""
+    """Shows one state of a table's file after the other, and then the last one on and on."""
 
-    def __init__(self, *states: dict[str, TableFile] | InstanceError) -> None:
+    def __init__(self, path: str, *states: TableFile | InstanceError) -> None:
+        self._path = path
         self._states = list(states)
 
-    def table_files(self, datadir: Path) -> dict[str, TableFile]:
+    def table_files(self, datadir: Path, which: Files = Files.ALL) -> dict[str, TableFile]:
         assert datadir == FACTS.datadir
+        if Path(self._path).suffix not in which.value:
+            return {}
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         if isinstance(state, InstanceError):
             raise state
-        return state
+        return {self._path: state}
 
 
-def csv(size: int, *, changed: float = -3600.0) -> dict[str, TableFile]:
-    """The table's only file, changed so many seconds after now."""
-    return {CSV: TableFile(size, time.time_ns() + int(changed * 1e9))}
+def of(size: int, *, changed: float = -3600.0) -> TableFile:
+    """A file that was changed so many seconds after now."""
+    return TableFile(size, time.time_ns() + int(changed * 1e9))
 
 
-def watch(run: FakeRun, *states: dict[str, TableFile] | InstanceError) -> TableWatch:
-    made = TableWatch(cast("Instance", FakeInstance(*states)), FACTS, None)
+def watch(run: FakeRun, path: str, *states: TableFile | InstanceError) -> TableWatch:
+    """Has seen what there is to see while the tables were locked."""
+    made = TableWatch(cast("Instance", FakeInstance(path, *states)), FACTS, None)
     made.follow(cast("EngineRun", run))
+    run.freeze()
+    run.settle()
     return made
 
 
-def judge(made: TableWatch) -> str | None:
-    return made.judge(StreamParser(), COPIED)
+def judge(made: TableWatch, path: str) -> str | None:
+    """What it says of a copy of 100 bytes."""
+    return made.judge(StreamParser(), (File(path=path, size=100),))
 
 
-def test_what_is_deleted_after_the_locks_are_released_is_no_doubt() -> None:
-    run = FakeRun()
-    made = watch(run, csv(100), csv(100), csv(0, changed=10))
-    run.settle()
-
-    judge(made)
+@both
+def test_what_is_deleted_after_the_locks_are_released_is_no_doubt(path: str) -> None:
+    assert judge(watch(FakeRun(), path, of(100), of(100), of(0, changed=10)), path) is None
 
 
-def test_a_table_that_had_shrunk_when_nobody_could_write_is_doubted() -> None:
-    run = FakeRun()
-    made = watch(run, csv(100), csv(0), csv(100))
-    run.settle()
-
-    with pytest.raises(TakeAgainError, match=r"shop/orders\.CSV has shrunk"):
-        judge(made)
+@both
+def test_a_table_that_had_shrunk_when_nobody_could_write_is_doubted(path: str) -> None:
+    with pytest.raises(TakeAgainError, match=rf"{path} has shrunk"):
+        judge(watch(FakeRun(), path, of(100), of(0), of(100)), path)
 
 
-def test_without_a_settled_moment_a_table_that_has_shrunk_at_the_end_is_doubted() -> None:
-    with pytest.raises(TakeAgainError, match=r"shop/orders\.CSV has shrunk"):
-        judge(watch(FakeRun(), csv(100), csv(0)))
+@both
+def test_without_such_a_moment_a_table_that_has_shrunk_at_the_end_is_doubted(path: str) -> None:
+    made = TableWatch(cast("Instance", FakeInstance(path, of(100), of(0))), FACTS, None)
+    with pytest.raises(TakeAgainError, match=rf"{path} has shrunk"):
+        judge(made, path)
 
 
-def test_a_table_written_after_the_lock_is_warned_of_unless_it_was_in_use_then() -> None:
-    run = FakeRun()
-    made = watch(run, csv(100), csv(100, changed=10))
-    run.settle()
-    assert "may need a repair when restored: shop/orders." in str(judge(made))
-
-    run = FakeRun(in_use=frozenset({("shop", "orders")}))
-    made = watch(run, csv(100), csv(100, changed=10))
-    run.settle()
-    assert judge(made) is None
+@both
+def test_a_table_written_after_the_lock_is_warned_of_unless_it_was_in_use_then(path: str) -> None:
+    states = (of(100), of(100, changed=10))
+    assert "may need a repair when restored: shop/orders." in str(judge(watch(FakeRun(), path, *states), path))
+    assert judge(watch(FakeRun(in_use=frozenset({("shop", "orders")})), path, *states), path) is None
 
 
 def test_a_name_is_looked_up_as_the_server_encodes_it() -> None:
     path = "my@002dshop/a@0020b.CSV"
     run = FakeRun(in_use=frozenset({("my-shop", "a b")}))
-    late = {path: TableFile(100, time.time_ns() + 10_000_000_000)}
-    made = watch(run, late)
-    run.settle()
 
-    assert made.judge(StreamParser(), (File(path=path, size=100),)) is None
+    assert judge(watch(run, path, of(100), of(100, changed=10)), path) is None
 
 
-@pytest.mark.parametrize("run", [FakeRun(settled=False), FakeRun(locked_at=None)], ids=["too late", "not told"])
-def test_writes_are_not_judged_when_the_moment_was_missed(run: FakeRun) -> None:
-    made = watch(run, csv(100), csv(100, changed=10))
-    run.settle()
+@pytest.mark.parametrize(
+    ("run", "path"),
+    [
+        pytest.param(FakeRun(frozen=False), CSV, id="too late"),
+        pytest.param(FakeRun(settled=False), ARIA, id="too late for Aria"),
+        pytest.param(FakeRun(locked_at=None), CSV, id="not told"),
+    ],
+)
+def test_writes_are_not_judged_when_the_moment_was_missed(run: FakeRun, path: str) -> None:
+    assert judge(watch(run, path, of(100), of(100, changed=10)), path) is None
 
-    assert judge(made) is None
+
+def test_the_server_s_own_log_may_have_grown_between_the_look_and_its_copy() -> None:
+    path = "mysql/general_log.CSV"
+
+    assert judge(watch(FakeRun(), path, of(10), of(50), of(200)), path) is None
 
 
-def test_a_look_that_failed_fails_the_backup_when_it_is_judged() -> None:
-    run = FakeRun()
+@both
+def test_a_look_that_failed_fails_the_backup_when_it_is_judged(path: str) -> None:
     broken = InstanceError(ErrorCode.DATADIR_UNREADABLE, "no more", "See the disk.")
-    made = watch(run, csv(100), broken, csv(100))
-    run.settle()
 
     with pytest.raises(InstanceError, match="no more"):
-        judge(made)
+        judge(watch(FakeRun(), path, of(100), broken, of(100)), path)
