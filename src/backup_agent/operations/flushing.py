@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from backup_agent.operations.tree import files_in
 
 _LOOK_EVERY = 0.25
-"""Seconds."""
+"""Seconds; longer when there is so much to look at that it would take more than a tenth of the time."""
 _WORTH = 32 << 20
 """Bytes of one file that are worth a flush."""
 
@@ -39,11 +40,12 @@ class _Flusher:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._flushed: dict[str, int] = {}
+        self._pause = _LOOK_EVERY
         self.ended = threading.Event()
         self.failure: OSError | None = None
 
     def run(self) -> None:
-        while self.failure is None and not self.ended.wait(_LOOK_EVERY):
+        while self.failure is None and not self.ended.wait(self._pause):
             try:
                 self._flush_grown()
             except OSError as error:
@@ -51,7 +53,10 @@ class _Flusher:
 
     def _flush_grown(self) -> None:
         with suppress(FileNotFoundError):  # files come and go while a directory is filled
-            for name, size in files_in(self._directory).items():
+            began = time.monotonic()
+            files = files_in(self._directory)
+            self._pause = max(_LOOK_EVERY, 9 * (time.monotonic() - began))
+            for name, size in files.items():
                 if self.ended.is_set():
                     return
                 if size - self._flushed.get(name, 0) >= _WORTH:

