@@ -35,7 +35,7 @@ class TableWatch:
         self._inherited = None if parent is None else _newest_tablespace(parent, facts)
         self._parent_begun = None if parent is None else datetime.fromisoformat(parent.started)
         self._before = self._look()
-        self._run: EngineRun | None = None
+        self._locked: Locked | None = None
         self._looks: list[threading.Thread] = []
         self._after: dict[Files, dict[str, TableFile]] = {}
         self._in_time: dict[str, TableFile] = {}
@@ -43,8 +43,12 @@ class TableWatch:
 
     def follow(self, run: EngineRun) -> None:
         """To be called before the engine is started."""
-        self._run = run
-        run.when_frozen(lambda: self._look_beside(Files.OTHERS, lambda: run.frozen))
+
+        def frozen() -> None:
+            self._note_lock(run)
+            self._look_beside(Files.OTHERS, lambda: run.frozen)
+
+        run.when_frozen(frozen)
         run.when_settled(lambda: self._look_beside(Files.ARIA, lambda: run.settled))
 
     def judge(self, parser: StreamParser, files: tuple[File, ...]) -> str | None:
@@ -65,9 +69,13 @@ class TableWatch:
         doubts += changes(files, parser.heads, after)
         doubts += torn(files, parser.heads, self._before, after)
         check_tables(doubts, self._facts.datadir, self._parent_begun)
-        locked = self._locked()
-        meanwhile = written(files, parser.heads, self._in_time, locked) if locked is not None else []
+        meanwhile = written(files, parser.heads, self._in_time, self._locked) if self._locked is not None else []
         return _warning([doubt.table for doubt in meanwhile]) if meanwhile else None
+
+    def _note_lock(self, run: EngineRun) -> None:
+        if (at := run.locked_at) is not None:
+            since = time.time_ns() - int((time.monotonic() - at) * 1e9)
+            self._locked = Locked(since, frozenset(_path(*table) for table in run.in_use))
 
     def _look_beside(self, which: Files, still: Callable[[], bool]) -> None:
         def look() -> None:
@@ -82,12 +90,6 @@ class TableWatch:
         thread = threading.Thread(target=look, name="table-watch", daemon=True)
         self._looks.append(thread)
         thread.start()
-
-    def _locked(self) -> Locked | None:
-        if self._run is None or (at := self._run.locked_at) is None:
-            return None
-        since = time.time_ns() - int((time.monotonic() - at) * 1e9)
-        return Locked(since, frozenset(_path(*table) for table in self._run.in_use))
 
     def _look(self, which: Files = Files.ALL) -> dict[str, TableFile]:
         return self._instance.table_files(self._facts.datadir, which)
