@@ -19,7 +19,7 @@ from backup_agent.storage.s3_client import S3Options
 from backup_agent.storage.swift import SwiftStore
 from backup_agent.storage.swift_client import SwiftOptions
 from backup_agent.storage.throttle import Bandwidth, ThrottledStore
-from tests.contract.line import PATIENT_S, TIMEOUT_S, ImpatientOfSilence, Line
+from tests.contract.line import PATIENT_S, TIMEOUT_S, ImpatientOfSilence, Line, patient_with_swift
 from tests.contract.swift_line import SwiftLine
 from tests.servers.faultproxy import FaultProxy
 from tests.servers.juicefs import PrivateJuiceFS
@@ -168,12 +168,11 @@ def _s3api_makers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ma
     del tmp_path
     server: PrivateSwift = request.getfixturevalue("swift")
     with _connecting_to_s3(server.s3_options()) as connect:
-
-        def retrying(place: str, create: bool) -> Store:  # noqa: FBT001 - as Makers has it
-            """Swift closes the connection when it has refused headers, perhaps with the next request on its way."""
-            return RetryingStore(connect(place, create), give_up_after=60, cancellation=Cancellation())
-
-        yield Makers(retrying, lambda: f"bucket-{uuid.uuid4()}/some/prefix", lambda: CROWD_BUCKET)
+        yield Makers(
+            lambda place, create: patient_with_swift(connect(place, create)),
+            lambda: f"bucket-{uuid.uuid4()}/some/prefix",
+            lambda: CROWD_BUCKET,
+        )
 
 
 @contextmanager

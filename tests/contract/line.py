@@ -39,6 +39,11 @@ PATIENT_S = 60.0
 E503 = answered(503, "ServiceUnavailable")
 
 
+def patient_with_swift(store: Store) -> Store:
+    """Swift's S3 closes a connection after headers that it has refused, perhaps with the next request on its way."""
+    return RetryingStore(store, give_up_after=PATIENT_S, cancellation=Cancellation())
+
+
 class ImpatientOfSilence(StoreInFront):
     """Impatient as long as the proxy's script lets it wait in vain, and patient otherwise."""
 

@@ -9,11 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from backup_agent.cancellation import Cancellation
 from backup_agent.errors import ErrorCode, TransientStoreError
-from backup_agent.storage.retry import RetryingStore
 from backup_agent.storage.s3 import S3Store
-from tests.contract.line import KEY, SMALL, failure
+from tests.contract.line import KEY, SMALL, failure, patient_with_swift
 from tests.servers.faultproxy import Exchange, FaultProxy, passed
 from tests.servers.swift import PrivateSwift
 
@@ -57,9 +55,7 @@ def test_a_wrong_secret_is_denied(swift: PrivateSwift, bucket: str) -> None:
 def test_a_quota_that_is_reached_is_a_full_store(swift: PrivateSwift, bucket: str) -> None:
     assert swift.ask("POST", f"AUTH_test/{bucket}", X_Container_Meta_Quota_Bytes="500") == 204
     with closing(S3Store(bucket, "", create=False, options=swift.s3_options())) as plain:
-        # Swift may close the connection, after it has refused headers, with the next request on its way.
-        store = RetryingStore(plain, give_up_after=60, cancellation=Cancellation())
-        error = failure(lambda: store.put(KEY, SMALL))
+        error = failure(lambda: patient_with_swift(plain).put(KEY, SMALL))
 
     assert error.code is ErrorCode.STORE_FULL
     assert not isinstance(error, TransientStoreError)

@@ -156,9 +156,10 @@ class BackupRun:
         self._clock.read(line, at)
         self._signs.read(line)
         self._look_for_ddl(line)
-        for moment in [moment for moment in self._moments if moment[0]()]:
-            self._moments.remove(moment)
-            moment[1]()
+        for has_come, call in tuple(self._moments):
+            if has_come():
+                self._moments.remove((has_come, call))
+                call()
         if copying and self._clock.nearing and self._process is not None and self._guard is not None:
             self._come_near(self._process, self._guard)
         if (

@@ -1,13 +1,27 @@
-"""What to say when a file of the server can't be read: who owns it, who we are, and what to change."""
+"""The server's directories, and what to say when something there can't be read: who owns it, who we are, and what to
+change.
+"""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
+from collections.abc import Iterator
 from pathlib import Path
 
 from backup_agent.errors import ErrorCode, InstanceError
+
+
+def entries_of(directory: Path) -> Iterator[os.DirEntry[str]]:
+    """None of a directory that is gone. Raises InstanceError (`datadir_unreadable`)."""
+    try:
+        with os.scandir(directory) as entries:
+            yield from entries
+    except FileNotFoundError:  # dropped since it was listed
+        return
+    except OSError as error:
+        raise unreadable(directory, error) from error
 
 
 def unreadable(path: Path, error: OSError) -> InstanceError:

@@ -6,11 +6,11 @@ Nothing here asks the server. Tables come and go while we look: what has vanishe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backup_agent.instance.access import unreadable
+from backup_agent.instance.access import entries_of, unreadable
 from backup_agent.instance.aria import is_copied_online
 
 _LOCKED_SUFFIXES = frozenset({".MYD", ".MYI", ".CSV", ".CSM", ".ARZ"})
@@ -39,7 +39,7 @@ def measure(datadir: Path, tablespaces: Iterable[Path] = ()) -> Sizes:
     `tablespaces` are files to count in any case: the system tablespace may lie elsewhere. Raises InstanceError
     (`datadir_unreadable`) naming the first directory or file that this user may not read.
     """
-    top = list(_entries(datadir))
+    top = list(entries_of(datadir))
     counted = {entry.path: _size(entry) for entry in top if entry.name.startswith(_TOP_LEVEL) and entry.is_file()}
     for path in tablespaces:
         counted.setdefault(str(path), _size_of(path))
@@ -55,7 +55,7 @@ def measure(datadir: Path, tablespaces: Iterable[Path] = ()) -> Sizes:
 def _measure_database(directory: Path) -> Sizes:
     locked = total = 0
     aria: dict[str, int] = {}
-    for entry in _entries(directory):
+    for entry in entries_of(directory):
         stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122 - a Path for each of 100,000 files costs seconds
         if stem.startswith(_TEMPORARY):
             continue
@@ -67,16 +67,6 @@ def _measure_database(directory: Path) -> Sizes:
             aria[stem] = aria.get(stem, 0) + size
     locked += sum(size for stem, size in aria.items() if not _online(directory / f"{stem}.MAI"))
     return Sizes(locked, total)
-
-
-def _entries(directory: Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            yield from entries
-    except FileNotFoundError:  # dropped since it was listed
-        return
-    except OSError as error:
-        raise unreadable(directory, error) from error
 
 
 def _size(entry: os.DirEntry[str]) -> int:

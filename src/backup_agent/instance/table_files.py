@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from backup_agent.instance.access import unreadable
+from backup_agent.instance.access import entries_of, unreadable
 from backup_agent.instance.aria import HEADER_BYTES, rebuilt_at
 
 _ARIA_INDEX = ".MAI"
@@ -39,9 +38,9 @@ def read_table_files(datadir: Path, which: Files = Files.ALL) -> dict[str, Table
     """
     suffixes: frozenset[str] = which.value
     found: dict[str, TableFile] = {}
-    for database in _entries(datadir):
+    for database in entries_of(datadir):
         if database.is_dir() and not database.name.startswith("#"):
-            for entry in _entries(database.path):
+            for entry in entries_of(Path(database.path)):
                 suffix = entry.name[-4:]
                 if suffix in suffixes and (file := _look(entry, suffix)) is not None:
                     found[f"{database.name}/{entry.name}"] = file
@@ -59,13 +58,3 @@ def _look(entry: os.DirEntry[str], suffix: str) -> TableFile | None:
         return None
     except OSError as error:
         raise unreadable(Path(entry.path), error) from error
-
-
-def _entries(directory: str | Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            yield from entries
-    except FileNotFoundError:  # dropped since it was listed
-        return
-    except OSError as error:
-        raise unreadable(Path(directory), error) from error
